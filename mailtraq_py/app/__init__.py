@@ -1,0 +1,5 @@
+"""
+The wiring: configuration, service, command line.
+
+config, build, service, logs, cli.
+"""

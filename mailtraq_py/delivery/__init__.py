@@ -1,0 +1,5 @@
+"""
+The one door by which mail enters.
+
+routing, accept.
+"""

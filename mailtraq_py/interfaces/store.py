@@ -1,0 +1,405 @@
+"""
+The store's contracts: mailboxes, content, acceptance, changes, recent-login rows.
+
+Every `async` method may raise TemporaryFailure (and StorageFull where it writes). What a writing method did is durable when
+it returns, and its changes have been told to the hub. Values are plain, so that they can cross to another
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from zope.interface import Attribute, Interface
+
+from mailtraq_py.mail.changes import Change, MailboxDelta, MessageState
+from mailtraq_py.mail.flags import StoreOperation
+from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.uidset import UIDSet
+
+from .policy import RecentLogin
+from .queue import Outgoing
+
+# --- content ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """
+    What one pass over a message found, kept ready to send.
+
+    `octets` and `lines` of the whole content; `header_octets` with the blank line; `envelope`, `body`
+    and `body_structure` are IMAP's data items as they go over the wire, without their names (RFC 9051
+    7.5.2); `parts` is the packed map of MIME parts (`mail/entity.py`); `fields` the usual header fields as
+    raw lines, for a client's message list; `sent` is the Date field in seconds since the epoch and
+    `sent_day` its calendar day as written (days since the epoch), None where there is none; the texts
+    are decoded, for SEARCH and SORT. `message_id`, `in_reply_to` and `references` hold msg-ids with their brackets, separated by a space.
+    """
+
+    octets: int
+    lines: int
+    header_octets: int
+    envelope: bytes
+    body: bytes
+    body_structure: bytes
+    parts: bytes
+    fields: bytes
+    sent: int | None
+    sent_day: int | None
+    subject: str
+    sender: str
+    to: str
+    cc: str
+    message_id: str
+    in_reply_to: str
+    references: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRef:
+    """
+    Where a message's octets are: `head` (the recipient's own) followed by `octets` of shared content.
+
+    Offsets given to `IContent.read` count from the head's first octet.
+    """
+
+    id: int
+    octets: int
+    head: bytes = b""
+
+    @property
+    def total_octets(self) -> int:
+        """RFC822.SIZE."""
+        return len(self.head) + self.octets
+
+
+class ISpool(Interface):
+    """
+    A message while it arrives: small ones in memory, larger ones in a file of their own (mode 0600,
+    exclusive, inside data_dir), so that memory does not grow with the message.
+    """
+
+    octets = Attribute("how many have been written")
+
+    def write(octets: bytes) -> None:
+        """Add octets. Raises StorageFull when the disk is full; the spool is then good for `discard` only."""
+
+    def chunks() -> object:
+        """Iterate over all that was written, in pieces of at most 64 KiB; may be called off the reactor thread."""
+
+    def discard() -> None:
+        """Forget it. Idempotent; does nothing once the content is stored."""
+
+
+class IContent(Interface):
+    """The octets of messages."""
+
+    def spool() -> ISpool:
+        """A fresh, empty spool."""
+
+    async def read(content: ContentRef, offset: int = 0, length: int | None = None) -> bytes:
+        """
+        Read octets [offset, offset + length) of head and content, cut at the end.
+
+        Callers ask for at most 1 MiB at once and go on from there for larger messages.
+        """
+
+
+# --- acceptance ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDelivery:
+    """
+    One copy into a mailbox of an account. `mailbox` is a name ("INBOX"); where it does not exist the
+    copy goes to INBOX. `head` is put before the content.
+    """
+
+    account_id: int
+    mailbox: str
+    head: bytes = b""
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """One content with all that becomes of it. `spool` is stored; its owner forgets it afterwards."""
+
+    spool: ISpool
+    facts: ContentFacts
+    local: tuple[LocalDelivery, ...] = ()
+    outgoing: tuple[Outgoing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """
+    What one 250 promises. `id` is in the Received field and every log line; `received` is the internal date, seconds
+    since the epoch; `trace` the policy's reasons as one JSON text, kept with the message for `explain`.
+    """
+
+    id: str
+    received: float
+    contents: tuple[NewContent, ...]
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where a LocalDelivery ended."""
+
+    account_id: int
+    mailbox_id: int
+    uid: int
+
+
+class IAcceptance(Interface):
+    """The one write by which mail enters."""
+
+    async def commit(acceptance: Acceptance) -> tuple[Delivered, ...]:
+        """
+        Put contents, mailbox rows, queue rows and trace into one transaction and wait for it.
+
+        Repeating an acceptance with the same id (after a lost answer) changes nothing.
+        """
+
+
+# --- mailboxes -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxInfo:
+    """One line of LIST. `special_use` is "" or one of mail.mailbox.SPECIAL_USES. A mailbox that only has inferiors has id 0."""
+
+    id: int
+    name: str
+    special_use: str
+    subscribed: bool
+    has_children: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """
+    Counts that are kept, not counted. UIDs from `first_recent` on are \\Recent to the session that
+    claimed them (RFC 3501 2.3.2).
+    """
+
+    id: int
+    name: str
+    uid_validity: int
+    uid_next: int
+    highest_mod_seq: int
+    messages: int
+    unseen: int
+    deleted: int
+    octets: int
+    first_recent: int
+
+
+class Column(Enum):
+    """What `IMailbox.fetch` can bring of a message; the comment is the value's type."""
+
+    UID = "uid"  # int
+    MOD_SEQ = "mod_seq"  # int
+    FLAGS = "flags"  # frozenset[str]
+    INTERNAL_DATE = "internal_date"  # int, seconds since the epoch
+    SAVE_DATE = "save_date"  # int, seconds since the epoch
+    OCTETS = "octets"  # int, head included
+    CONTENT = "content"  # ContentRef
+    ENVELOPE = "envelope"  # bytes
+    BODY = "body"  # bytes
+    BODY_STRUCTURE = "body_structure"  # bytes
+    HEADER_OCTETS = "header_octets"  # int, of the content, without the head
+    FIELDS = "fields"  # bytes
+    PARTS = "parts"  # bytes
+    EMAIL_ID = "email_id"  # str
+    THREAD_ID = "thread_id"  # str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message for APPEND. `internal_date` in seconds since the epoch."""
+
+    spool: ISpool
+    facts: ContentFacts
+    flags: frozenset[str]
+    internal_date: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """APPENDUID (RFC 4315 3)."""
+
+    uid_validity: int
+    uids: UIDSet
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """COPYUID (RFC 4315 3): `source[i]` became `destination[i]`, both in rising order."""
+
+    uid_validity: int
+    source: tuple[int, ...]
+    destination: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What STORE did: the new states, and the UIDs whose MODSEQ was above UNCHANGEDSINCE."""
+
+    states: tuple[MessageState, ...]
+    modified: UIDSet
+
+
+class IMailboxes(Interface):
+    """
+    The mailboxes of one account. Names are in the canonical form of `mail/mailbox.py`; INBOX always exists.
+
+    Raises NoSuchMailbox, MailboxExists and MailboxNotAllowed (`interfaces/failures.py`).
+    """
+
+    account_id = Attribute("whose")
+
+    async def list_mailboxes() -> list[MailboxInfo]:
+        """All, in order of their names, INBOX first; levels that are only named by inferiors included."""
+
+    async def list_subscriptions() -> list[str]:
+        """Subscribed names, also of mailboxes that are gone (RFC 3501 6.3.6)."""
+
+    async def status(name: str) -> MailboxStatus:
+        """Counts of one mailbox."""
+
+    async def create(name: str, special_use: str = "") -> MailboxStatus:
+        """Create it and the levels above that are missing."""
+
+    async def delete(name: str) -> None:
+        """Delete it with its messages; inferiors stay and keep the name as a level (RFC 3501 6.3.4)."""
+
+    async def rename(name: str, new_name: str) -> None:
+        """
+        Rename it and its inferiors. Renaming INBOX moves its messages to a new mailbox and leaves INBOX
+        empty (RFC 3501 6.3.5).
+        """
+
+    async def subscribe(name: str, subscribed: bool) -> None:
+        """Change the subscription; the name need not exist when unsubscribing."""
+
+    async def open(name: str) -> IMailbox:
+        """The mailbox, for selecting."""
+
+    async def append(name: str, messages: Sequence[NewMessage]) -> Appended:
+        """Append all or none. Raises OverQuota."""
+
+
+class IMailbox(Interface):
+    """
+    One mailbox as sessions work on it. Sets of UIDs may name messages that are gone; those are passed over.
+
+    Long sets are worked in slices, so that other writers are served in between; each slice is atomic.
+    """
+
+    id = Attribute("its number, never used again")
+    name = Attribute("its name when it was opened")
+    uid_validity = Attribute("UIDVALIDITY")
+
+    async def select(claim_recent: bool) -> tuple[MailboxStatus, Sequence[int]]:
+        """
+        Status and all UIDs in rising order, of one instant. With `claim_recent` later callers see the
+        messages as no longer recent (SELECT does, EXAMINE and STATUS do not).
+        """
+
+    async def states(uids: UIDSet) -> list[MessageState]:
+        """Flags and MODSEQs in rising UID order."""
+
+    async def changes(since: int) -> MailboxDelta:
+        """All that changed after the MODSEQ `since`. Raises NoSuchMailbox when it was deleted."""
+
+    async def fetch(uids: UIDSet, columns: Sequence[Column], limit: int) -> list[tuple[object, ...]]:
+        """
+        The first `limit` messages of the set in rising UID order, each a tuple in the order of `columns`.
+
+        Ask again for the rest: no read transaction stays open while a client is waited for.
+        """
+
+    async def store(
+        uids: UIDSet, operation: StoreOperation, flags: frozenset[str], unchanged_since: int | None = None
+    ) -> Stored:
+        """Change flags."""
+
+    async def expunge(uids: UIDSet | None) -> UIDSet:
+        """Remove messages with \\Deleted, of the set if one is given; returns what is gone."""
+
+    async def remove(uids: UIDSet) -> UIDSet:
+        """Remove messages whatever their flags (POP3); returns what is gone now."""
+
+    async def copy(uids: UIDSet, destination: str, move: bool = False) -> Copied:
+        """
+        Copy, or move (RFC 6851), to another mailbox of the account; flags and internal dates are kept.
+
+        All appear in one instant or, on failure, none. Raises NoSuchMailbox, OverQuota.
+        """
+
+    async def search(key: SearchKey, now: float) -> UIDSet:
+        """UIDs that match."""
+
+
+# --- changes ---------------------------------------------------------------------------------------------
+
+
+class IChangeHub(Interface):
+    """
+    One stream of changes out of the store, after commit, in the order of commits.
+
+    Listeners are called on the reactor thread, must not raise, and get hints (`mail/changes.py`). Each
+    `watch_*` returns a function that ends the watching.
+    """
+
+    def watch_mailbox(mailbox_id: int, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """MailboxChanged and MailboxGone of one mailbox."""
+
+    def watch_account(account_id: int, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """MailboxesChanged and AccountRevoked of one account."""
+
+    def watch_queue(listener: Callable[[Change], None]) -> Callable[[], None]:
+        """QueueGrew."""
+
+
+# --- recent logins ---------------------------------------------------------------------------------------
+
+
+class IRecentLoginRows(Interface):
+    """
+    Rows of the recent-login whitelist, keyed by (address, account). Shared by all processes; survive a
+    restart. `address` is the client's, or its IPv6 prefix as policy wrote it. Times are seconds since the epoch.
+    """
+
+    async def write(
+        address: str, account_id: int, protocol: str, tls: bool, now: float, logged_in: float
+    ) -> bool:
+        """
+        Insert a row or move its `last_login` to `now`.
+
+        Returns False, and writes nothing, when the account or address was revoked after `logged_in`, or the account is
+        disabled or gone.
+        """
+
+    async def find(address: str, since: float) -> list[RecentLogin]:
+        """
+        Committed rows of this address whose last login is at or after `since`, each with its account as it is now (its `relay`
+        privilege is to be checked at use). Rows of disabled or deleted accounts and revoked rows are not there. Fast: an inline read.
+        """
+
+    async def find_near(prefix: str, since: float) -> list[RecentLogin]:
+        """Rows whose address text begins with `prefix`, at most 20; for `explain`'s near misses."""
+
+    async def list_rows(since: float) -> list[RecentLogin]:
+        """All rows with a last login at or after `since`, newest first."""
+
+    async def revoke(address: str | None, account_id: int | None, now: float) -> int:
+        """Remove rows that match all that is given, and keep sessions logged in before `now` from renewing them."""
+
+    async def expire(before: float, limit: int) -> int:
+        """Remove at most `limit` rows with a last login before `before`, by index; returns how many."""

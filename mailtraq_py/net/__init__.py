@@ -1,0 +1,5 @@
+"""
+Names and TLS.
+
+resolver, tls.
+"""

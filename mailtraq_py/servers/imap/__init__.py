@@ -1,0 +1,5 @@
+"""
+The IMAP session, by state.
+
+session, notauthenticated, authenticated, selected, fetch, idle.
+"""

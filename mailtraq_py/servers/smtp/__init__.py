@@ -1,0 +1,5 @@
+"""
+SMTP sessions.
+
+session, mx, msa.
+"""

@@ -1,0 +1,3 @@
+"""
+SQL as functions of a cursor.
+"""

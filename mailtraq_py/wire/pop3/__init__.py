@@ -1,0 +1,5 @@
+"""
+The POP3 core.
+
+commands, server.
+"""

@@ -1,0 +1,3 @@
+"""
+Tests; the tree mirrors the package.
+"""
