@@ -44,7 +44,9 @@ class IIncoming(Interface):
 
     async def commit(headers: tuple[str, ...], trace: tuple[TraceLine, ...]) -> None:
         """
-        Deliver and queue it. When this returns the message is in its mailboxes and in the outbound queue, on disk: say 250.
+        Deliver and queue it.
+
+        When this returns the message is in its mailboxes and in the outbound queue, on disk: say 250.
 
         Args:
             headers: whole header lines without CRLF that policy adds on top.

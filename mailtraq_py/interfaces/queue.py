@@ -32,8 +32,8 @@ class Outgoing:
     """
     One recipient of a message that leaves. Each row has a reverse-path and `head` of its own.
 
-    `envid`, `ret`, `body` and `smtputf8` as in Envelope; `expires` in seconds since the epoch; `granted_by` names the policy's
-    grant, `client` the address it was granted to and `account` whom, for `queue delete --granted-by`.
+    `envid`, `ret`, `body` and `smtputf8` as in Envelope; `expires` in seconds since the epoch; `granted_by` names
+    the policy's grant, `client` the address it was granted to and `account` whom, for `queue delete --granted-by`.
     """
 
     reverse_path: ReversePath
@@ -54,8 +54,9 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
     """
-    A row taken from the queue under a lease. `acceptance_id` names the message it came with; `content`
-    includes the head; `received` is when we accepted it; `attempts` counts those made, `delay_reported` whether a delay report went out.
+    A row taken from the queue under a lease. `acceptance_id` names the message it came with; `content` includes the
+    head; `received` is when we accepted it; `attempts` counts those made, `delay_reported` whether a delay report
+    went out.
     """
 
     id: int
@@ -114,8 +115,9 @@ class IQueue(Interface):
 
     async def lease(owner: str, now: float, seconds: float, limit: int) -> list[QueuedRecipient]:
         """
-        Take due rows, oldest due first, together with the other due rows of the same message and domain. They come back by
-        themselves when the lease ends.
+        Take due rows, oldest due first, with the other due rows of the same message and domain.
+
+        They come back by themselves when the lease ends.
         """
 
     async def next_due() -> float | None:

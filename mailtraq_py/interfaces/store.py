@@ -1,9 +1,9 @@
 """
 The store's contracts: mailboxes, content, acceptance, changes, recent-login rows.
 
-Every `async` method may raise TemporaryFailure (and StorageFull where it writes). What a writing method did is durable when
-it returns, and its changes have been told to the hub. Values are plain, so that they can cross to another
-process.
+Every `async` method may raise TemporaryFailure (and StorageFull where it writes). What a writing method did is
+durable when it returns, and its changes have been told to the hub. Values are plain, so that they can cross to
+another process.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class ContentFacts:
 
     `octets` and `lines` of the whole content; `header_octets` with the blank line; `envelope`, `body`
     and `body_structure` are IMAP's data items as they go over the wire, without their names (RFC 9051
-    7.5.2); `parts` is the packed map of MIME parts (`mail/entity.py`); `fields` the usual header fields as
-    raw lines, for a client's message list; `sent` is the Date field in seconds since the epoch and
-    `sent_day` its calendar day as written (days since the epoch), None where there is none; the texts
-    are decoded, for SEARCH and SORT. `message_id`, `in_reply_to` and `references` hold msg-ids with their brackets, separated by a space.
+    7.5.2); `parts` is the packed map of MIME parts (`mail/entity.py`); `fields` the usual header fields as raw
+    lines, for a client's message list; `sent` is the Date field in seconds since the epoch and `sent_day` its
+    calendar day as written (days since the epoch), None where there is none; the texts are decoded, for SEARCH
+    and SORT. `message_id`, `in_reply_to` and `references` hold msg-ids with their brackets, separated by a space.
     """
 
     octets: int
@@ -171,7 +171,10 @@ class IAcceptance(Interface):
 
 @dataclass(frozen=True, slots=True)
 class MailboxInfo:
-    """One line of LIST. `special_use` is "" or one of mail.mailbox.SPECIAL_USES. A mailbox that only has inferiors has id 0."""
+    """
+    One line of LIST. `special_use` is "" or one of mail.mailbox.SPECIAL_USES. A level that only has inferiors
+    has id 0.
+    """
 
     id: int
     name: str
@@ -382,14 +385,16 @@ class IRecentLoginRows(Interface):
         """
         Insert a row or move its `last_login` to `now`.
 
-        Returns False, and writes nothing, when the account or address was revoked after `logged_in`, or the account is
-        disabled or gone.
+        Returns False, and writes nothing, when the account or address was revoked after `logged_in`, or the
+        account is disabled or gone.
         """
 
     async def find(address: str, since: float) -> list[RecentLogin]:
         """
-        Committed rows of this address whose last login is at or after `since`, each with its account as it is now (its `relay`
-        privilege is to be checked at use). Rows of disabled or deleted accounts and revoked rows are not there. Fast: an inline read.
+        Committed rows of this address whose last login is at or after `since`.
+
+        Each has its account as it is now (its `relay` privilege is to be checked at use). Rows of disabled or deleted
+        accounts and revoked rows are not there. Fast: an inline read.
         """
 
     async def find_near(prefix: str, since: float) -> list[RecentLogin]:

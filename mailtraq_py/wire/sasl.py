@@ -3,7 +3,8 @@ SASL mechanisms as steps: PLAIN, LOGIN, CRAM-MD5.
 
 A mechanism is fed the client's decoded responses and answers with the next `Challenge`, or with what has to be
 checked (`PasswordCredentials`, `CramResponse`), or with `Malformed`. Base64 and the framing of challenges belong to
-the protocol that carries the exchange; checking belongs to `servers/login.py`. Octets of an exchange never appear in a repr.
+the protocol that carries the exchange; checking belongs to `servers/login.py`. Octets of an exchange never appear in
+a repr.
 
 RFC 4422, RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5); LOGIN is the expired draft-murchison-sasl-login that clients still use
 """

@@ -2,8 +2,8 @@
 What a core says when it has no event to hand out.
 
 Every core in this room has the same four methods. `receive_data(octets)` takes what came from the wire.
-`next_event()` hands out one event at a time: a command, a piece of message data, or a signal. After a command the core is
-PAUSED until `reply(...)` has been given for it, so that replies cannot get out of order however late
+`next_event()` hands out one event at a time: a command, a piece of message data, or a signal. After a command the
+core is PAUSED until `reply(...)` has been given for it, so that replies cannot get out of order however late
 policy answers. `data_to_send()` returns, once, the octets to send. A core never raises for what the
 peer did: bad input becomes a reply inside the core and perhaps the end of the connection (`Close`).
 
