@@ -33,7 +33,8 @@ Credentials = PasswordCredentials | CramResponse
 @dataclass(frozen=True, slots=True)
 class LoginOutcome:
     """
-    What a login came to. `account` is None when it failed; `verdict` is then the policy's refusal, or None for wrong credentials.
+    What a login came to. `account` is None when it failed; `verdict` is then the policy's refusal, or None for wrong
+    credentials.
     """
 
     account: Account | None
