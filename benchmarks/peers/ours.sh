@@ -1,0 +1,54 @@
+#!/bin/bash
+# This project's server.  usage: ours.sh setup|start|stop|restart
+# MAILTRAQ_BIN: folder of the installed `mailtraq` and `twistd` (default: .venv/bin of this checkout)
+. "$(dirname "$0")/lib.sh"
+name=ours; d=$BENCH_BASE/$name
+bin=${MAILTRAQ_BIN:-$HERE/../../.venv/bin}
+setup() {
+  rm -rf "$d"; mkdir -p "$d"
+  cat > "$d/mailtraq.toml" <<C
+hostname = "mx.$DOMAIN"
+data_dir = "data"
+[store]
+url = "sqlite:data/mailtraq.db"
+[[smtp]]
+name = "mx"
+role = "mx"
+listen = ["127.0.0.1:3525"]
+tls = "none"
+max_connections = 5000
+max_connections_per_address = 5000
+[[pop3]]
+name = "pop3"
+listen = ["127.0.0.1:3110"]
+tls = "none"
+auth_without_tls = "loopback"
+max_connections = 5000
+max_connections_per_address = 5000
+[[imap]]
+name = "imap"
+listen = ["127.0.0.1:3143"]
+tls = "none"
+auth_without_tls = "loopback"
+max_connections = 5000
+max_connections_per_address = 5000
+C
+  "$bin/mailtraq" domain add "$DOMAIN" --config "$d/mailtraq.toml"
+  users | sed "s|.*|&@$DOMAIN $PASSWORD|" | "$bin/mailtraq" account add --from-stdin --config "$d/mailtraq.toml"
+  cat > "$BENCH_BASE/$name.json" <<C
+{"name": "$name", "smtp": 3525, "imap": 3143, "pop3": 3110, "users": "u%04d@$DOMAIN", "password": "$PASSWORD",
+ "cgroup": "bench-$name", "visible": "imap", "hash": "argon2id", "store": ["$d/data"], "pidfiles": ["$d/twistd.pid"],
+ "restart": "$HERE/ours.sh restart"}
+C
+}
+start() {
+  ulimit -n 65536
+  in_group "$name" "$bin/twistd" --pidfile "$d/twistd.pid" --logfile "$d/log" mailtraq --config "$d/mailtraq.toml"
+  wait_port 3525 3143 3110
+}
+stop() {
+  [ -f "$d/twistd.pid" ] && kill "$(cat "$d/twistd.pid")" 2>/dev/null
+  sleep 1
+  stop_group "$name"
+}
+case $1 in setup) setup;; start) start;; stop) stop;; restart) stop; start;; esac
