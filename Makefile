@@ -1,0 +1,43 @@
+# make run    a mail server to try, on loopback, in its own virtual environment
+# make test   ruff, mypy and every test
+# make lint   ruff and mypy alone
+#
+# PYTHON=/path/to/python3.12 picks another interpreter.
+
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $(name))))
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+# Twisted finds plugins by looking along the path: only this kind of editable install puts us on it.
+EDITABLE := --config-settings editable_mode=compat --editable
+
+.PHONY: run test lint clean
+
+run: $(VENV)/.runtime
+	@$(VENV)/bin/mailtraq trial
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python's venv module is needed: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.runtime: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "Installing mailtraq_py and what it needs into $(VENV) ..."
+	@$(PIP) install $(EDITABLE) .
+	@touch $@
+
+$(VENV)/.test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
+	@echo "Installing mailtraq_py and what its tests need into $(VENV) ..."
+	@$(PIP) install $(EDITABLE) '.[test]'
+	@touch $@ $(VENV)/.runtime
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""All that describes the package stands in setup.cfg."""
+
+from setuptools import setup
+
+setup()
