@@ -1,0 +1,44 @@
+"""
+Addresses as the configuration writes them: "192.0.2.1:25", "[::]:25", "mx.example.org:25".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\]:([0-9]{1,5})\Z")
+_PLAIN = re.compile(r"([A-Za-z0-9_.-]+):([0-9]{1,5})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """A host (IP address or name) and a port; port 0 lets the system choose (tests)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """
+    Read `host:port`.
+
+    Raises:
+        ValueError: what stands there is none; the message says why.
+    """
+    match = _BRACKETED.match(text) or _PLAIN.match(text)
+    if match is None:
+        raise ValueError(f'"{text}" is not of the form "address:port" (IPv6 in brackets: "[::]:25")')
+    host, port = match[1], int(match[2])
+    if port > 65535:
+        raise ValueError(f"{port} is no port (at most 65535)")
+    if ":" in host or re.fullmatch(r"[0-9.]+", host):
+        try:
+            host = str(ipaddress.ip_address(host))
+        except ValueError:
+            raise ValueError(f"{host} is no IP address") from None
+    return ListenAddress(host, port)

@@ -1,0 +1,138 @@
+"""
+The log: one line an event, as JSON or key=value, with time, level, event word and every field given.
+
+    {"time":"2026-11-22T04:05:06.789Z","level":"info","event":"login","session":"...","account":"alice@example.test"}
+    2026-11-22T04:05:06.789Z info login session=... account=alice@example.test
+
+What this program logs names its event; what Twisted and other libraries log becomes event "message" with the text in
+`text`. A failure's traceback is the field `traceback` (names and lines of code, no values of variables). No field can
+start a second line: line ends inside are escaped in both forms.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+_LEVELS = {LogLevel.lookupByName(name): name for name in ("debug", "info", "warn", "error", "critical")}
+_ORDER = {level: number for number, level in enumerate(_LEVELS)}
+_PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+\Z")
+
+
+def _as_text(value: Any) -> str:
+    """Values that JSON does not know: sets, enums, our own values."""
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+_json = msgspec.json.Encoder(enc_hook=_as_text).encode
+
+
+@implementer(ILogObserver)
+class LogLines:
+    """
+    Writes events as lines.
+
+    Args:
+        write: takes one whole line, its line end included, as octets.
+        form: "json" or "keyvalue".
+        level: the lowest level that is written, by name.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], form: str = "json", level: str = "info") -> None:
+        self._write = write
+        self._print = _json_line if form == "json" else _keyvalue_line
+        self._lowest = _ORDER[LogLevel.lookupByName(level)]
+        self._second = -1
+        self._second_text = ""
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event."""
+        level = event.get("log_level")
+        if _ORDER.get(level, 1) < self._lowest:
+            return
+        fields = {"time": self._time(event.get("log_time", 0.0)), "level": _LEVELS.get(level, "info")}
+        word = event.get("event")
+        if word is None:
+            fields["event"] = "message"
+            fields["text"] = formatEvent(event) or str(event.get("reason", ""))
+            fields["from"] = event.get("log_namespace", "-")
+        else:
+            fields["event"] = word
+            fields |= {key: value for key, value in event.items() if key[:4] != "log_" and key != "event"}
+        failure = event.get("log_failure")
+        if failure is not None:
+            fields.setdefault("text", formatEvent(event))
+            fields["traceback"] = failure.getTraceback()
+        self._write(self._print(fields))
+
+    def _time(self, seconds: float) -> str:
+        whole = int(seconds)
+        if whole != self._second:
+            self._second = whole
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        return f"{self._second_text}.{int((seconds - whole) * 1000):03d}Z"
+
+
+def _json_line(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return _json(fields) + b"\n"
+    except UnicodeEncodeError:  # octets of a peer that are no UTF-8, as surrogates
+        return _json({key: _encodable(value) for key, value in fields.items()}) + b"\n"
+
+
+def _encodable(value: Any) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _keyvalue_line(fields: Mapping[str, Any]) -> bytes:
+    values = iter(fields.items())
+    words = [str(next(values)[1]) for _ in range(3)]
+    for key, value in values:
+        if value is None:
+            continue
+        text = _encodable(value) if isinstance(value, (str, int, float)) else _json(value).decode()
+        words.append(f"{key}={text if _PLAIN.match(text) else _json(text).decode()}")
+    return " ".join(words).encode() + b"\n"
+
+
+class LogFile:
+    """
+    A log file that may be moved away: `reopen` begins a new one under the old name.
+
+    Args:
+        path: the file, made with mode 0640 when it is not there; None writes to standard output.
+        owner: user and group identifiers of a file that is made.
+    """
+
+    def __init__(self, path: str | None, owner: tuple[int, int] | None = None) -> None:
+        self._path = path
+        self._owner = owner
+        self._descriptor = 1 if path is None else self._open(path)
+
+    def write(self, line: bytes) -> None:
+        """Write a line in one call, so that lines of several processes do not mix; a full disk loses it silently."""
+        try:
+            os.write(self._descriptor, line)
+        except OSError:
+            return
+
+    def reopen(self) -> None:
+        """Open the file anew by its name; the one open so far stays in use if that fails."""
+        if self._path is None:
+            return
+        fresh = self._open(self._path)
+        os.dup2(fresh, self._descriptor)
+        os.close(fresh)
+
+    def _open(self, path: str) -> int:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if self._owner is not None:
+            os.fchown(descriptor, *self._owner)
+        return descriptor
