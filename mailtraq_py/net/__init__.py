@@ -1,5 +1,5 @@
 """
-Names and TLS.
+Names and TLS: what this server asks of the world before it talks to anybody.
 
-resolver, tls.
+exchange (one question to one nameserver), resolver (cache, IResolver), tls (contexts, SNI, reload), selfsigned.
 """
