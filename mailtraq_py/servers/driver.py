@@ -4,25 +4,33 @@ One Twisted protocol for every core: the pump between transport, core and sessio
     dataReceived -> core.receive_data -> pump: event = core.next_event()
                                                session.handle(event)  (awaited when it must wait)
                                                core.data_to_send() -> transport
-    dataReceived while the pump waits only stores; past HIGH_WATER octets the transport is paused.
 
 The session (one per protocol, `ISession`) answers events by calling its core's `reply`; it never touches the
-transport but through this driver: `flush`, `drained`, `start_tls`, `close`. Replies of a pipelined group leave in one
-write: the pump flushes when the core needs data, and a handler that is going to wait for long calls `flush` first.
+transport but through this driver: `flush`, `drained`, `start_tls`, `close`, `abort`. What is promised to it:
+
+- One event at a time: the next comes when the last is answered. Replies of a pipelined group leave in one write,
+  when the core needs data or FLUSH_OCTETS have gathered; a handler that is going to wait for long calls `flush` first.
+- Back-pressure both ways. While the pump waits and more than HIGH_WATER_OCTETS lie in the core, nothing is read from
+  the peer; while the transport's buffer is full, no further event is handled.
+- Fairness: after SLICE_SECONDS of a pipelined flood the other connections get their turn.
+- Every wait for the peer ends: handshake, idle time, a peer that does not read, a peer that does not close.
+- `ended` is called once, last. A handler under way then finishes into the void.
 
 Any exception that reaches the pump is our bug. This is the one place that catches it: the peer hears the session's
 "local error" with the session's identifier, the log has the traceback under the same identifier.
 
-RFC 2920 3.1, RFC 3207 6
+RFC 2920 3.1, RFC 3207 6, RFC 2595 4
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from enum import Enum
 from typing import Any
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
@@ -40,11 +48,15 @@ from mailtraq_py.wire.signals import NEED_DATA, PAUSED, Close, Core
 
 HIGH_WATER_OCTETS = 64 * 1024
 FLUSH_OCTETS = 16 * 1024
+SLICE_SECONDS = 0.005
+HANDSHAKE_SECONDS = 30.0
+STALL_SECONDS = 300.0  # for a full transport buffer to empty; 256 KiB then pass at 900 octets/s
+LINGER_SECONDS = 30.0  # for what was sent last, and the peer's own close
 LOCAL_ERRORS_MAX = 3
 
 
 class ConnectionEnded(Exception):
-    """The peer is gone while a handler waited for the transport; ends the pump quietly."""
+    """The connection ended while a handler waited for the transport; ends the pump quietly, let it pass."""
 
 
 class ISession(TypingProtocol):
@@ -74,38 +86,61 @@ class ISession(TypingProtocol):
         """The connection is gone; free everything. Called once, always last."""
 
 
+class _TLS(Enum):
+    """Where TLS stands: no handshake asked for; implicit TLS before the greeting; after STARTTLS; up."""
+
+    CLEAR = "clear"
+    IMPLICIT = "implicit"
+    UPGRADING = "upgrading"
+    UP = "up"
+
+
 @implementer(IPushProducer, IHandshakeListener)
 class Driver(Protocol):
     """
-    One connection.
+    One connection. Whether it is TLS from its first octet is asked of the transport.
 
     Args:
         session: its protocol's session.
-        connection: the facts of the connection.
         reactor: for time-outs.
-        implicit_tls: whether the transport is TLS from its first octet.
+        connection: the facts of the connection.
+        ended: called with the driver after `session.ended`.
+
+    `tls` is None until a handshake is done; `closing` says that nothing more is read or written.
     """
 
     log = Logger()
     noisy = False
+    transport: Any = None
 
-    def __init__(self, session: ISession, reactor: IReactorTime, connection: Connection) -> None:
+    def __init__(
+        self,
+        session: ISession,
+        reactor: IReactorTime,
+        connection: Connection,
+        ended: Callable[[Driver], None] | None = None,
+    ) -> None:
         self.session = session
         self.reactor = reactor
         self.connection = connection
         self.tls: TLSInfo | None = None
         self.connected_now = False
         self.closing = False
+        self._ended = ended
         self._core = session.core
+        self._tls_state = _TLS.CLEAR
         self._pumping = False
+        self._slice_end = 0.0
+        self._outgoing: list[bytes] = []
+        self._outgoing_octets = 0
         self._input_paused = False
-        self._output_full = False
+        self._full_since: float | None = None
         self._drained: Deferred[None] | None = None
-        self._idle_seconds = 0.0
+        self._idle_seconds: float | None = None
         self._last_activity = 0.0
-        self._idle_call: IDelayedCall | None = None
+        self._handshake_end = 0.0
+        self._look_call: IDelayedCall | None = None
         self._local_errors = 0
-        self._tls_pending = False
         self._close_reason = ""
         self._stopping = False
 
@@ -114,28 +149,28 @@ class Driver(Protocol):
     def connectionMade(self) -> None:
         """Set the socket up and begin; with implicit TLS the greeting waits for the handshake."""
         self.connected_now = True
-        transport: Any = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
+        if hasattr(self.transport, "setTcpNoDelay"):  # a Unix socket has none
             try:
-                transport.setTcpNoDelay(True)
-                transport.setTcpKeepAlive(True)
+                self.transport.setTcpNoDelay(True)
+                self.transport.setTcpKeepAlive(True)
             except OSError:  # the peer is gone already
                 pass
-        transport.registerProducer(self, True)
-        if ISSLTransport.providedBy(transport):
-            self._tls_pending = True
-            self.set_idle_time(30.0)
+        self.transport.registerProducer(self, True)
+        if ISSLTransport.providedBy(self.transport):
+            self._await_handshake(_TLS.IMPLICIT)
         else:
-            self._start_pump(self.session.begin(self))
+            self._pump(self._begin())
 
     def handshakeCompleted(self) -> None:
         """TLS is up, implicit or after STARTTLS."""
-        first = not hasattr(self, "_began_tls")
-        self._began_tls = True
-        self._tls_pending = False
+        implicit = self._tls_state is _TLS.IMPLICIT
+        self._tls_state = _TLS.UP
         self.tls = _tls_info(self.transport)
-        if first and not getattr(self, "_upgrading", False):
-            self._start_pump(self.session.begin(self))
+        self._last_activity = self.reactor.seconds()
+        if self.closing:
+            return
+        if implicit:
+            self._pump(self._begin())
         else:
             self.session.tls_started()
 
@@ -146,29 +181,33 @@ class Driver(Protocol):
         self._last_activity = self.reactor.seconds()
         self._core.receive_data(data)
         if not self._pumping:
-            self._start_pump(None)
-        elif self._core.buffered_octets > HIGH_WATER_OCTETS:
-            self._pause_input()
+            self._pump(None)
+        elif not self._input_paused and self._core.buffered_octets > HIGH_WATER_OCTETS:
+            self._input_paused = True
+            self.transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the session; a handler that waits for the transport is woken."""
         self.connected_now = False
         self.closing = True
-        self._cancel_idle()
-        if self._drained is not None:
-            drained, self._drained = self._drained, None
-            drained.errback(ConnectionEnded())
-        self.session.ended(self._close_reason or reason.type.__name__)
+        self._stop_looking()
+        self._end_waiting()
+        if not self._close_reason:
+            self._close_reason = "closed by the peer" if isinstance(reason.value, ConnectionDone) else str(reason.value)
+        self.session.ended(self._close_reason)
+        if self._ended is not None:
+            self._ended(self)
 
     # the transport calls these three as our consumer
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._output_full = True
+        self._full_since = self.reactor.seconds()
+        self._look_within(STALL_SECONDS)
 
     def resumeProducing(self) -> None:
         """The transport's buffer has room again."""
-        self._output_full = False
+        self._full_since = None
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
@@ -179,22 +218,27 @@ class Driver(Protocol):
     # -- sessions call these ---------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send what the core has to send."""
+        """Send what the core has to send; nothing any more once the connection closes."""
         octets = self._core.data_to_send()
-        if octets and self.connected_now:
+        if self._outgoing:
+            self._outgoing.append(octets)
+            octets = b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._outgoing_octets = 0
+        if octets and self.connected_now and not self.closing:
             self.transport.write(octets)
 
     async def drained(self) -> None:
         """
-        Flush, and wait while the transport's buffer is full.
+        Flush, and wait while the transport's buffer is full. For the handler of the event under way only.
 
         Raises:
-            ConnectionEnded: the peer is gone; let it pass.
+            ConnectionEnded: the connection is gone or closing; let it pass.
         """
         self.flush()
-        if not self.connected_now:
+        if self.closing:
             raise ConnectionEnded
-        if self._output_full:
+        if self._full_since is not None:
             self._drained = Deferred()
             await self._drained
 
@@ -206,43 +250,37 @@ class Driver(Protocol):
         """
         self.flush()
         self._core.forget_input()
-        self._upgrading = True
-        transport: Any = self.transport
-        transport.startTLS(context)
+        # Twisted moves our registration as a producer to the TLS layer, which says anew when it is full.
+        self._full_since = None
+        self._await_handshake(_TLS.UPGRADING)
+        self.transport.startTLS(context)
 
     def close(self, reason: str) -> None:
         """Send what is to be sent and close; nothing that the peer still sends is looked at."""
         if self.closing:
             return
-        self.closing = True
-        self._close_reason = reason
         self.flush()
-        self._core.forget_input()
-        self._cancel_idle()
-        transport: Any = self.transport
-        if transport is not None:
-            # A peer that never reads must not hold the connection: lose it politely, abort after a while.
-            transport.loseConnection()
+        self._shut(reason)
+        if self.connected_now:
+            # A transport with a producer waits for it, and TLS waits for the peer's close alert.
+            self.transport.unregisterProducer()
+            if self._input_paused:
+                self.transport.resumeProducing()
+            self.transport.loseConnection()
             if self.connected_now:
-                self._idle_call = self.reactor.callLater(10.0, self._abort)
+                self._look_within(LINGER_SECONDS)
 
     def abort(self, reason: str) -> None:
         """Close at once without sending anything (refuse = "close")."""
-        self.closing = True
-        self._close_reason = reason
-        self._core.data_to_send()
-        self._cancel_idle()
-        transport: Any = self.transport
-        transport.abortConnection() if hasattr(transport, "abortConnection") else transport.loseConnection()
+        self._shut(reason)
+        if self.connected_now:
+            self.transport.abortConnection()
 
     def set_idle_time(self, seconds: float) -> None:
         """Close after this many seconds without octets from the peer while no command is being worked on."""
         self._idle_seconds = seconds
         self._last_activity = self.reactor.seconds()
-        if self._idle_call is None or not self._idle_call.active():
-            self._idle_call = self.reactor.callLater(seconds, self._check_idle)
-        elif self._idle_call.getTime() > self._last_activity + seconds:
-            self._idle_call.reset(seconds)
+        self._look_within(seconds)
 
     def wake(self) -> None:
         """The session put something into the core outside an event (an IDLE notice): send and go on pumping."""
@@ -251,122 +289,196 @@ class Driver(Protocol):
         if self._pumping:
             self.flush()
         else:
-            self._start_pump(None)
+            self._pump(None)
 
     def stop(self) -> None:
         """The server stops: end after the command that runs, at once when none does."""
+        if self.closing:
+            return
         self._stopping = True
-        if not self._pumping and not self.closing:
+        if self._tls_state in (_TLS.IMPLICIT, _TLS.UPGRADING):
+            self.abort("server stops")
+        elif not self._pumping:
             self._farewell()
 
     # -- the pump --------------------------------------------------------------------------------------
 
-    def _start_pump(self, first: Awaitable[None] | None) -> None:
-        self._pumping = True
-        Deferred.fromCoroutine(self._pump(first))
-
-    async def _pump(self, first: Awaitable[None] | None) -> None:
-        core, session = self._core, self.session
-        waiting = first
+    async def _begin(self) -> None:
         try:
-            while True:
-                try:
-                    if waiting is not None:
-                        await waiting
-                    if self.closing:
-                        break
-                    event = core.next_event()
-                    if event is NEED_DATA:
-                        break
-                    if event is PAUSED:
-                        raise RuntimeError("the session left a command without its reply")
-                    if type(event) is Close:
-                        self.close(event.reason)
-                        break
-                    waiting = session.handle(event)
-                    if self._input_paused and core.buffered_octets <= HIGH_WATER_OCTETS:
-                        self._resume_input()
-                except ConnectionEnded:
-                    break
-                except Exception:
-                    waiting = None
-                    if not self._report(Failure()):
-                        break
-        finally:
-            self._pumping = False
-        if not self.closing:
-            self._last_activity = self.reactor.seconds()
-            if self._stopping:
-                self._farewell()
-                return
-            self.flush()
-            if self._input_paused:
-                self._resume_input()
+            waiting = self.session.begin(self)
+            if waiting is not None:
+                await waiting
+        except ConnectionEnded:
+            raise
+        except Exception:
+            # Nobody has decided that this client may go on.
+            self._report()
+            self.close("local error")
 
-    def _report(self, failure: Failure) -> bool:
-        """Log our bug, tell the peer; whether to go on."""
-        self._local_errors += 1
-        self.log.failure(
-            "local error in session {session}", failure=failure, session=self.connection.session_id
-        )
+    def _pump(self, waiting: Awaitable[None] | None) -> None:
+        # A coroutine costs more than many a command; it is made only when there is something to wait for.
+        self._pumping = True
+        self._slice_end = self.reactor.seconds() + SLICE_SECONDS
+        if waiting is None:
+            waiting = self._handle_events()
+        if waiting is None:
+            self._pumped()
+        else:
+            Deferred.fromCoroutine(self._pump_waiting(waiting))
+
+    async def _pump_waiting(self, waiting: Awaitable[None] | None) -> None:
+        while waiting is not None:
+            try:
+                await waiting
+            except ConnectionEnded:
+                break
+            except Exception:
+                self._report()
+            waiting = self._handle_events()
+        self._last_activity = self.reactor.seconds()
+        self._pumped()
+
+    def _handle_events(self) -> Awaitable[None] | None:
+        """Handle events until one must be waited for, which is returned, or until there is none: None."""
+        core, session, seconds = self._core, self.session, self.reactor.seconds
+        while not (self.closing or self._stopping):
+            try:
+                octets = core.data_to_send()
+                if octets:
+                    self._outgoing.append(octets)
+                    self._outgoing_octets += len(octets)
+                    if self._outgoing_octets > FLUSH_OCTETS:
+                        self.flush()
+                if self._full_since is not None:
+                    return self.drained()
+                if self._input_paused and core.buffered_octets <= HIGH_WATER_OCTETS:
+                    self._resume_input()
+                if seconds() > self._slice_end:
+                    return self._others_turn()
+                event = core.next_event()
+                if event is NEED_DATA:
+                    return None
+                if event is PAUSED:
+                    raise RuntimeError("the session left a command without its reply")
+                if type(event) is Close:
+                    self.close(event.reason)
+                    return None
+                waiting = session.handle(event)
+                if waiting is not None:
+                    return waiting
+            except ConnectionEnded:
+                return None
+            except Exception:
+                self._report()
+        return None
+
+    def _pumped(self) -> None:
+        self._pumping = False
         if self.closing:
-            return False
+            return
+        if self._stopping:
+            self._farewell()
+            return
+        self.flush()
+        if self._input_paused:
+            self._resume_input()
+
+    async def _others_turn(self) -> None:
+        self.flush()
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(0, turn.callback, None)
+        await turn
+        self._slice_end = self.reactor.seconds() + SLICE_SECONDS
+
+    def _report(self) -> None:
+        """Log the exception being handled and tell the peer; after too many, or when that fails, end the connection."""
+        self.log.failure("local error in session {session}", session=self.connection.session_id)
+        if self.closing:
+            return
+        self._local_errors += 1
         try:
             self.session.local_error(self.connection.session_id)
         except Exception:
-            self.log.failure("while reporting it", session=self.connection.session_id)
+            self.log.failure("local error while reporting one", session=self.connection.session_id)
             self.abort("local error")
-            return False
+            return
         if self._local_errors >= LOCAL_ERRORS_MAX:
             self.close("local errors")
-            return False
-        return True
-
-    def _pause_input(self) -> None:
-        if not self._input_paused:
-            self._input_paused = True
-            self.transport.pauseProducing()
 
     def _resume_input(self) -> None:
         self._input_paused = False
         if self.connected_now:
             self.transport.resumeProducing()
 
-    # -- time ------------------------------------------------------------------------------------------
-
-    def _check_idle(self) -> None:
-        self._idle_call = None
-        left = self._last_activity + self._idle_seconds - self.reactor.seconds()
-        if self._pumping:
-            left = max(left, 1.0)
-        if left > 0:
-            self._idle_call = self.reactor.callLater(left, self._check_idle)
-        elif self._tls_pending:
-            self.abort("TLS handshake timed out")
-        else:
-            self.session.timed_out()
-            self.close("timed out")
+    # -- the end, and time -----------------------------------------------------------------------------
 
     def _farewell(self) -> None:
         self.session.stopping()
         self.close("server stops")
 
-    def _cancel_idle(self) -> None:
-        if self._idle_call is not None and self._idle_call.active():
-            self._idle_call.cancel()
-        self._idle_call = None
+    def _shut(self, reason: str) -> None:
+        self.closing = True
+        self._close_reason = reason
+        self._core.forget_input()
+        self._core.data_to_send()
+        self._outgoing.clear()
+        self._stop_looking()
+        self._end_waiting()
 
-    def _abort(self) -> None:
-        self._idle_call = None
-        if self.connected_now:
-            transport: Any = self.transport
-            transport.abortConnection()
+    def _end_waiting(self) -> None:
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.errback(ConnectionEnded())
+
+    def _await_handshake(self, state: _TLS) -> None:
+        self._tls_state = state
+        self._handshake_end = self.reactor.seconds() + HANDSHAKE_SECONDS
+        self._look_within(HANDSHAKE_SECONDS)
+
+    def _look_within(self, seconds: float) -> None:
+        """Have `_look` called in this many seconds at the latest. Too early does no harm: it looks again."""
+        if self._look_call is None:
+            self._look_call = self.reactor.callLater(seconds, self._look)
+        elif self._look_call.getTime() > self.reactor.seconds() + seconds:
+            self._look_call.reset(seconds)
+
+    def _stop_looking(self) -> None:
+        if self._look_call is not None:
+            self._look_call.cancel()
+            self._look_call = None
+
+    def _look(self) -> None:
+        """Whether the peer has kept us waiting for too long."""
+        self._look_call = None
+        now = self.reactor.seconds()
+        if self.closing:
+            self.transport.abortConnection()
+            return
+        if self._tls_state in (_TLS.IMPLICIT, _TLS.UPGRADING):
+            left = self._handshake_end - now
+        elif self._full_since is not None:
+            left = self._full_since + STALL_SECONDS - now
+        elif self._idle_seconds is not None:
+            left = self._idle_seconds if self._pumping else self._last_activity + self._idle_seconds - now
+        else:
+            return
+        if left > 0:
+            self._look_within(left)
+        elif self._tls_state in (_TLS.IMPLICIT, _TLS.UPGRADING):
+            self.abort("TLS handshake timed out")
+        elif self._full_since is not None:
+            self.abort("the peer does not read")
+        else:
+            self.session.timed_out()
+            self.close("timed out")
 
 
 def _tls_info(transport: Any) -> TLSInfo:
+    """
+    What was negotiated. The handle of a TLS transport is its TLS connection: of one that is TLS from its beginning and
+    of one that `startTLS` turned into TLS.
+    """
     connection = transport.getHandle()
     return TLSInfo(
-        connection.get_protocol_version_name(),
-        connection.get_cipher_name() or "",
-        connection.get_cipher_bits() or 0,
+        connection.get_protocol_version_name(), connection.get_cipher_name() or "", connection.get_cipher_bits() or 0
     )
