@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, PKey
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from zope.interface import implementer
@@ -48,10 +47,8 @@ def pair() -> tuple[bytes, bytes]:
 def server_context() -> CertificateOptions:
     """What `startTLS` takes on the accepting side."""
     certificate, key = pair()
-    private: Any = load_pem_private_key(key, None)
     return CertificateOptions(
-        privateKey=PKey.from_cryptography_key(private),
-        certificate=X509.from_cryptography(x509.load_pem_x509_certificate(certificate)),
+        privateKey=load_pem_private_key(key, None), certificate=x509.load_pem_x509_certificate(certificate)
     )
 
 

@@ -1,5 +1,5 @@
 """
 Twisted protocols: one driver for every core, a session for each protocol.
 
-driver, login, cram; smtp/, imap/, pop3.
+driver, peer, admission, listener, login; smtp/, imap/, pop3/.
 """

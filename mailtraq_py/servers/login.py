@@ -6,7 +6,8 @@ A login, the same over SMTP, POP3 and IMAP: policy, password, policy again, and 
     AUTHENTICATED  is this account allowed here, now
     record         POP3 and IMAP only; committed before this returns, so the protocol may say +OK
 
-What the peer hears of a failure is the same whatever failed.
+What the peer hears of a failure is the same whatever failed, and it hears it late: 1 s, 2 s, 4 s ... for each failure
+of its address. Only failures wait, so whoever shares an address with a guesser still logs in at once.
 
 RFC 4954 4, RFC 4616 2, RFC 2195 2
 """
@@ -17,17 +18,24 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from mailtraq_py.interfaces.connection import Protocol
 from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
-from mailtraq_py.interfaces.policy import Facts, IPolicy, IRecentLogins, Stage, Verdict
+from mailtraq_py.interfaces.policy import Facts, IPolicy, IRecentLogins, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import parse_address
+from mailtraq_py.mail.md5 import resumed_hmac
 from mailtraq_py.wire.sasl import CramResponse, PasswordCredentials
 
-from .cram import resumed_digest
+from .peer import address_group
 
 Credentials = PasswordCredentials | CramResponse
+
+DELAY_MAX_SECONDS = 30.0
+FAILURES_KEPT_SECONDS = 900.0
+FAILURES_MAX_ADDRESSES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,26 @@ class LoginOutcome:
     verdict: Verdict | None = None
 
 
+class FailedLogins:
+    """
+    How often each address failed lately, to slow guessing down. A cost put on the guesser, not a decision: it lives in
+    this process, is bounded, and forgets the oldest address first. IPv6 addresses count by their /64.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def add(self, client: str, now: float) -> float:
+        """Count a failure; returns how many seconds its answer waits."""
+        address = address_group(client)
+        count, last = self._failures.pop(address, (0, now))
+        count = count + 1 if now - last < FAILURES_KEPT_SECONDS else 1
+        if len(self._failures) >= FAILURES_MAX_ADDRESSES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[address] = (count, now)
+        return min(2.0 ** min(count - 1, 10), DELAY_MAX_SECONDS)
+
+
 class Logins:
     """
     Where every protocol takes its logins.
@@ -49,14 +77,23 @@ class Logins:
         policy: gives the policy in force.
         directory: who has which password.
         recent: the whitelist, written for POP3 and IMAP.
+        reactor: for the wait before a failure is told; without one nobody waits.
     """
 
     log = Logger()
 
-    def __init__(self, policy: Callable[[], IPolicy], directory: IDirectory, recent: IRecentLogins) -> None:
+    def __init__(
+        self,
+        policy: Callable[[], IPolicy],
+        directory: IDirectory,
+        recent: IRecentLogins,
+        reactor: IReactorTime | None = None,
+    ) -> None:
         self._policy = policy
         self._directory = directory
         self._recent = recent
+        self._reactor = reactor
+        self._failures = FailedLogins()
 
     async def check(self, facts: Facts, mechanism: str, credentials: Credentials) -> LoginOutcome:
         """
@@ -73,14 +110,27 @@ class Logins:
         facts = replace(facts, login=credentials.login, mechanism=mechanism)
         verdict = await self._policy().decide(Stage.LOGIN, facts)
         if not verdict.is_permit:
-            return self._failed(facts, verdict.reason, verdict)
-        account = await self._verify(facts, credentials)
+            self._log_failure(facts, verdict.reason)
+            await self._wait(verdict.delay_seconds)
+            return LoginOutcome(None, verdict)
+        if isinstance(credentials, CramResponse):
+            secret = await self._directory.find_cram_secret(credentials.login)
+            account = _cram_account(secret, credentials)
+            # An account that has not opted in cannot be guessed at in this way: no ban may follow from it.
+            reason = "no CRAM-MD5 secret" if secret is None else "wrong credentials"
+        else:
+            account = await self._directory.verify_password(
+                credentials.login, credentials.password, facts.connection.client
+            )
+            reason = "wrong credentials"
+            if account is not None and not _acts_as_itself(account, credentials):
+                account, reason = None, "acts as another"
         if account is None:
-            return self._failed(facts, "wrong credentials", None)
+            return await self._refuse_guess(facts, reason, None)
         facts = replace(facts, account=account)
         verdict = await self._policy().decide(Stage.AUTHENTICATED, facts)
         if not verdict.is_permit:
-            return self._failed(facts, verdict.reason, verdict)
+            return await self._refuse_guess(facts, verdict.reason, verdict)
         noted = False
         if facts.connection.protocol in (Protocol.POP3, Protocol.IMAP):
             noted = await self._recent.record(facts.connection, account, facts.tls is not None)
@@ -97,18 +147,21 @@ class Logins:
         )
         return LoginOutcome(account)
 
-    async def _verify(self, facts: Facts, credentials: Credentials) -> Account | None:
-        if isinstance(credentials, CramResponse):
-            secret = await self._directory.find_cram_secret(credentials.login)
-            return _cram_account(secret, credentials)
-        account = await self._directory.verify_password(
-            credentials.login, credentials.password, facts.connection.client
-        )
-        if account is not None and not _acts_as_itself(account, credentials):
-            return None
-        return account
+    async def _refuse_guess(self, facts: Facts, reason: str, verdict: Verdict | None) -> LoginOutcome:
+        self._log_failure(facts, reason)
+        seconds = verdict.delay_seconds if verdict is not None else 0.0
+        if self._reactor is not None and (verdict is None or verdict.opinion is not Opinion.DEFER):
+            seconds = max(seconds, self._failures.add(facts.connection.client, self._reactor.seconds()))
+        await self._wait(seconds)
+        return LoginOutcome(None, verdict)
 
-    def _failed(self, facts: Facts, reason: str, verdict: Verdict | None) -> LoginOutcome:
+    async def _wait(self, seconds: float) -> None:
+        if self._reactor is not None and seconds > 0:
+            over: Deferred[None] = Deferred()
+            self._reactor.callLater(seconds, over.callback, None)
+            await over
+
+    def _log_failure(self, facts: Facts, reason: str) -> None:
         self.log.info(
             "login-failed",
             event="login-failed",
@@ -119,7 +172,6 @@ class Logins:
             mechanism=facts.mechanism,
             reason=reason,
         )
-        return LoginOutcome(None, verdict)
 
 
 def _acts_as_itself(account: Account, credentials: PasswordCredentials) -> bool:
@@ -135,6 +187,6 @@ def _acts_as_itself(account: Account, credentials: PasswordCredentials) -> bool:
 
 def _cram_account(secret: CramSecret | None, response: CramResponse) -> Account | None:
     states = (secret.inner, secret.outer) if secret else (bytes(16), bytes(16))
-    expected = resumed_digest(*states, response.challenge)
+    expected = resumed_hmac(*states, response.challenge).hex().encode()
     right = hmac.compare_digest(expected, response.digest)
     return secret.account if secret is not None and right else None
