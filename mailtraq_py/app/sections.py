@@ -231,6 +231,7 @@ def _preset(table: Any) -> str | None:
     return table.get("preset", "mailtraq") if isinstance(table, dict) else None
 
 
+RelayTable = MailtraqRelay | AbilityRelay | IMailRelay | CustomRelay
 Relay = Annotated[
     Annotated[MailtraqRelay, Tag("mailtraq")]
     | Annotated[AbilityRelay, Tag("ability")]

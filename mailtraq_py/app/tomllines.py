@@ -1,8 +1,7 @@
 """
 Where each key of a TOML file stands, for messages that name a line: `tomllib` keeps no positions.
 
-Reads only what `tomllib` has accepted already, so it checks nothing. Keys inside inline tables have no line of their
-own; `line_of` then answers with that of the key that holds the table.
+Reads only what `tomllib` has accepted already, so it checks nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from collections.abc import Iterator, Mapping
 KeyPath = tuple[str | int, ...]
 """Names of tables and keys, and positions in arrays from 0: `("smtp", 0, "firewall", 2)`."""
 
-_TOKEN = re.compile(
+_Words = Iterator[tuple[str, int]]
+
+_WORD = re.compile(
     r'(?P<text>"""(?:\\.|[^\\])*?"""+|\'\'\'.*?\'\'\'+|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\')'
     r"|(?P<end>\n)|(?P<mark>[][{}=,.])|(?P<bare>[^][{}=,.\s#\"']+)|#[^\n]*|\s",
     re.DOTALL,
@@ -26,14 +27,14 @@ def find_lines(text: str) -> dict[KeyPath, int]:
     lines: dict[KeyPath, int] = {}
     table: KeyPath = ()
     entries: dict[KeyPath, int] = {}
-    tokens = _tokens(text)
-    for word, line in tokens:
+    words = _words(text)
+    for word, line in words:
         if word == "\n":
             continue
         path = table
         if word == "[":
             doubled, path = False, ()
-            for word, _ in tokens:
+            for word, _ in words:
                 if word == "\n":
                     break
                 if word == "[":
@@ -48,12 +49,7 @@ def find_lines(text: str) -> dict[KeyPath, int]:
             table = path
             lines.setdefault(table, line)
         else:
-            while word != "=":
-                if word != ".":
-                    path = (*path, _name(word))
-                word, _ = next(tokens)
-            lines[path] = line
-            _read_value(tokens, path, lines)
+            _read_key(words, word, line, path, lines)
     return lines
 
 
@@ -64,32 +60,51 @@ def line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
     return lines.get(path, 1)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, int]]:
-    """Tokens with their lines; a line end is one, blanks and comments are none."""
+def _words(text: str) -> _Words:
+    """Words with their lines; a line end is one, blanks and comments are none."""
     line = 1
-    for match in _TOKEN.finditer(text):
+    for match in _WORD.finditer(text):
         if match.lastgroup:
             yield match[0], line
         line += match[0].count("\n")
     yield "\n", line
 
 
-def _read_value(tokens: Iterator[tuple[str, int]], path: KeyPath, lines: dict[KeyPath, int]) -> None:
-    """Read to the end of a value; in an array, note the line of each entry."""
-    depth = entry = 0
-    for word, line in tokens:
-        if word == "\n":
-            if depth == 0:
-                return
-        elif word in "]}":
-            depth -= 1
-        else:
-            if depth == 1 and word != ",":
-                lines.setdefault((*path, entry), line)
-            if word in "[{":
-                depth += 1
-            elif word == "," and depth == 1:
+def _read_key(words: _Words, word: str, line: int, path: KeyPath, lines: dict[KeyPath, int]) -> str:
+    """Read `key = value`, the key's first word read already; returns the mark behind the value."""
+    while word != "=":
+        if word != ".":
+            path = (*path, _name(word))
+        word, _ = next(words)
+    lines[path] = line
+    return _read_value(words, path, lines, inside=False)
+
+
+def _read_value(words: _Words, path: KeyPath, lines: dict[KeyPath, int], *, inside: bool) -> str:
+    """Read a value and the mark behind it, which is returned; `inside` brackets a line end is none."""
+    for word, line in words:
+        if word == "\n" and inside:
+            continue
+        if word in ("\n", ",", "]", "}"):
+            return word
+        lines.setdefault(path, line)
+        if word == "[":
+            entry = 0
+            while _read_value(words, (*path, entry), lines, inside=True) != "]":
                 entry += 1
+        elif word == "{":
+            while _read_pair(words, path, lines) != "}":
+                pass
+    return "\n"
+
+
+def _read_pair(words: _Words, path: KeyPath, lines: dict[KeyPath, int]) -> str:
+    for word, line in words:
+        if word == "}":
+            return word
+        if word not in ("\n", ","):
+            return _read_key(words, word, line, path, lines)
+    return "}"
 
 
 def _into_array(path: KeyPath, entries: Mapping[KeyPath, int]) -> KeyPath:

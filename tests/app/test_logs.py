@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -79,7 +80,9 @@ class LogFileTests(SynchronousTestCase):
 
     def test_reopen(self) -> None:
         """After the file was moved away, `reopen` goes on in a new one."""
-        path = self.mktemp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/log"
         file = LogFile(path)
         file.write(b"one\n")
         os.rename(path, path + ".1")

@@ -62,12 +62,20 @@ class FindLinesTests(SynchronousTestCase):
         """Each entry of an array over several lines has its own line."""
         self.assertEqual([self.lines["lan", "addresses", index] for index in range(3)], [4, 4, 6])
 
+    def test_inline_tables(self) -> None:
+        """Keys of inline tables stand where they are written, and what follows is not mistaken for one."""
+        lines = find_lines('a = [{ b = 1, c.d = [2,\n 3] },\n { "b" = {} }]\ne = 1.5\n')
+        self.assertEqual(lines["a", 0, "c", "d", 1], 2)
+        self.assertEqual(lines["a", 1, "b"], 3)
+        self.assertEqual(lines["e",], 4)
+        self.assertEqual(len([path for path in lines if len(path) == 1]), 2)
+
     def test_text_is_no_table(self) -> None:
         """What looks like keys inside a text over several lines is not taken for keys."""
         self.assertNotIn(("nothing",), self.lines)
 
     def test_nearest(self) -> None:
         """A path without a line gets that of what is around it."""
-        self.assertEqual(line_of(("smtp", 1, "relay", "inline", "deep"), self.lines), 20)
+        self.assertEqual(line_of(("smtp", 1, "relay", "inline", "deep", 1), self.lines), 20)
         self.assertEqual(line_of(("smtp", 1, "helo", "x"), self.lines), 18)
         self.assertEqual(line_of(("unknown",), self.lines), 1)

@@ -1,0 +1,151 @@
+"""
+From the tables of the file to policy's settings. Lists that lie in files of their own are read here; what entries mean
+is judged by policy.
+
+Tables and settings have the same names for the same things, so most of this is one loop; what differs is said in
+`read` and `_service`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, TypeVar, get_type_hints
+
+from mailtraq_py.interfaces.connection import Protocol, Role
+from mailtraq_py.policy import settings as policy
+from mailtraq_py.policy.settings import ROLES, Entries, Entry, ListUnreadable, read_list
+
+from . import sections
+from .config import Configuration, ConfigurationError, ConfigurationProblem, print_path
+from .listen import parse_listen
+from .machine import gateways, own_addresses
+from .tomllines import KeyPath
+
+PROTOCOLS: Mapping[str, Protocol] = {"smtp": Protocol.SMTP, "pop3": Protocol.POP3, "imap": Protocol.IMAP}
+
+_RELAYS = {
+    kind.preset: kind
+    for kind in (policy.MailtraqRelay, policy.AbilityRelay, policy.IMailRelay, policy.CustomRelay)
+}
+_Settings = TypeVar("_Settings")
+
+
+def policy_settings(configuration: Configuration) -> policy.PolicySettings:
+    """
+    All that policy is built from.
+
+    Raises:
+        ConfigurationError: list files that cannot be read.
+    """
+    return _PolicyReader(configuration).read()
+
+
+class _PolicyReader:
+    """Fills policy's settings; each entry keeps the file and line it stands in."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._problems: list[ConfigurationProblem] = []
+
+    def read(self) -> policy.PolicySettings:
+        """The whole."""
+        keys = self._configuration.keys
+        settings = self._fill(
+            policy.PolicySettings,
+            keys,
+            (),
+            lan=self._entries(keys.lan.addresses, ("lan", "addresses")),
+            own_addresses=self._own_addresses(),
+            gateways=gateways(),
+            recent_login=self._fill(policy.RecentLoginSettings, keys.recent_login, ("recent_login",)),
+            services=tuple(self._service(path, service) for path, service in self._configuration.services()),
+            barring=self._fill(policy.BarringSettings, keys.barring, ("barring",)),
+            lists_access=self._fill(policy.ListsAccessSettings, keys.lists_access, ("lists_access",)),
+            journal=self._fill(policy.JournalSettings, keys.journal, ("journal",)),
+            file=str(self._configuration.file),
+        )
+        if self._problems:
+            raise ConfigurationError(self._problems)
+        return settings
+
+    def _service(self, path: KeyPath, service: sections.Service) -> policy.ServiceSettings:
+        protocol = PROTOCOLS[str(path[0])]
+        if not isinstance(service, sections.SMTPService):
+            return self._fill(policy.ServiceSettings, service, path, protocol=protocol, role=Role.BOTH)
+        return self._fill(
+            policy.ServiceSettings,
+            service,
+            path,
+            protocol=protocol,
+            role=ROLES[service.role],
+            relay=self._relay(service.relay, (*path, "relay")),
+            senders=self._fill(
+                policy.SendersSettings,
+                service.senders,
+                (*path, "senders"),
+                kill=self._list_file(service.senders.kill_file, (*path, "senders", "kill_file")),
+            ),
+            helo=self._fill(policy.HeloSettings, service.helo, (*path, "helo")),
+            lists=self._fill(policy.ListsSettings, service.lists, (*path, "lists")),
+            tarpit=self._fill(policy.TarpitSettings, service.tarpit, (*path, "tarpit")),
+        )
+
+    def _relay(self, relay: sections.RelayTable, path: KeyPath) -> policy.RelaySettings:
+        given: dict[str, Any] = {}
+        if isinstance(relay, sections.AbilityRelay) and relay.auth_only is not None:
+            given["auth_only"] = policy.FixedLogin(relay.auth_only.login, relay.auth_only.password_hash)
+        elif isinstance(relay, sections.CustomRelay):
+            for word in ("require", "grant"):
+                groups = getattr(relay, word)
+                given[word] = tuple(
+                    self._entries(group, (*path, word, index)) for index, group in enumerate(groups)
+                )
+            given["lists"] = {
+                name: self._entries(texts, (*path, "lists", name)) for name, texts in relay.lists.items()
+            }
+        kind: Any = _RELAYS[relay.preset]
+        filled: policy.RelaySettings = self._fill(kind, relay, path, **given)
+        return filled
+
+    def _fill(self, kind: type[_Settings], table: sections.Table, path: KeyPath, **given: Any) -> _Settings:
+        """An instance of `kind`: what is `given`, else the table's value of the same name, texts as entries."""
+        hints = get_type_hints(kind)
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            if field.name not in given and field.name in type(table).model_fields:
+                value = getattr(table, field.name)
+                is_entries = hints[field.name] == Entries
+                given[field.name] = self._entries(value, (*path, field.name)) if is_entries else value
+        return kind(**given)
+
+    def _entries(self, texts: Sequence[str], path: KeyPath) -> Entries:
+        configuration, file, key = self._configuration, str(self._configuration.file), print_path(path)
+        if path not in configuration.lines:  # the default, which stands in no line
+            return tuple(Entry(text, file, key) for text in texts)
+        return tuple(Entry(text, file, key, configuration.line(*path, index)) for index, text in enumerate(texts))
+
+    def _list_file(self, name: str, path: KeyPath) -> Entries:
+        if not name:
+            return ()
+        file = self._configuration.path(name)
+        try:
+            return read_list(file.read_bytes(), str(file), print_path(path))
+        except ListUnreadable as error:
+            reason = f"{file} {error}"
+        except OSError as error:
+            reason = f"{file}: {error.strerror}"
+        self._problems.append(self._configuration.problem(reason, *path))
+        return ()
+
+    def _own_addresses(self) -> tuple[str, ...]:
+        """The machine's, and those that services listen on (a host name there stands for the machine's own)."""
+        listened = [
+            parse_listen(text).host for _, service in self._configuration.services() for text in service.listen
+        ]
+        bound = [host for host in listened if _is_address(host) and not ip_address(host).is_unspecified]
+        return tuple(dict.fromkeys([*own_addresses(), *bound]))
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host[-1].isdigit()
