@@ -106,7 +106,7 @@ class Driver(Protocol):
         connection: the facts of the connection.
         ended: called with the driver after `session.ended`.
 
-    `tls` is None until a handshake is done; `closing` says that nothing more is read or written.
+    `tls` is None until a handshake is done; `closing` says that nothing more is read or written, `close_reason` why.
     """
 
     log = Logger()
@@ -141,7 +141,7 @@ class Driver(Protocol):
         self._handshake_end = 0.0
         self._look_call: IDelayedCall | None = None
         self._local_errors = 0
-        self._close_reason = ""
+        self.close_reason = ""
         self._stopping = False
 
     # -- Twisted calls these ---------------------------------------------------------------------------
@@ -192,9 +192,9 @@ class Driver(Protocol):
         self.closing = True
         self._stop_looking()
         self._end_waiting()
-        if not self._close_reason:
-            self._close_reason = "closed by the peer" if isinstance(reason.value, ConnectionDone) else str(reason.value)
-        self.session.ended(self._close_reason)
+        if not self.close_reason:
+            self.close_reason = "closed by the peer" if isinstance(reason.value, ConnectionDone) else str(reason.value)
+        self.session.ended(self.close_reason)
         if self._ended is not None:
             self._ended(self)
 
@@ -392,14 +392,15 @@ class Driver(Protocol):
 
     def _report(self) -> None:
         """Log the exception being handled and tell the peer; after too many, or when that fails, end the connection."""
-        self.log.failure("local error in session {session}", session=self.connection.session_id)
+        session_id = self.connection.session_id
+        self.log.failure("local error in a session", event="local-error", session=session_id)
         if self.closing:
             return
         self._local_errors += 1
         try:
-            self.session.local_error(self.connection.session_id)
+            self.session.local_error(session_id)
         except Exception:
-            self.log.failure("local error while reporting one", session=self.connection.session_id)
+            self.log.failure("local error while reporting one", event="local-error", session=session_id)
             self.abort("local error")
             return
         if self._local_errors >= LOCAL_ERRORS_MAX:
@@ -418,7 +419,7 @@ class Driver(Protocol):
 
     def _shut(self, reason: str) -> None:
         self.closing = True
-        self._close_reason = reason
+        self.close_reason = self.close_reason or reason
         self._core.forget_input()
         self._core.data_to_send()
         self._outgoing.clear()
