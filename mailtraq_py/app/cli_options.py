@@ -1,0 +1,105 @@
+"""
+What the commands share: --config, --json, exit codes, lines and tables.
+
+Exit codes: 0 done, 1 refused or not found, 2 usage or configuration error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from .config import Configuration
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Refused(click.ClickException):
+    """The command was understood and could not be done: exit code 1."""
+
+    exit_code = 1
+
+    def show(self, file: Any = None) -> None:
+        """One line on standard error."""
+        click.echo(f"mailtraq: {self.format_message()}", file=file or sys.stderr)
+
+
+class Unusable(Refused):
+    """The configuration, or what was given, cannot be used: exit code 2."""
+
+    exit_code = 2
+
+
+def config_option(command: _Command) -> _Command:
+    """--config FILE, also after the arguments; without it, the one given before the command's name."""
+    return click.option(
+        "--config",
+        "config",
+        metavar="FILE",
+        callback=lambda context, _, value: value or context.find_root().params.get("config"),
+        help="The configuration file; ./mailtraq.toml or /etc/mailtraq/mailtraq.toml if not given.",
+    )(command)
+
+
+def json_option(command: _Command) -> _Command:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(command)
+
+
+def read_configuration(config: str | None, *, as_owner: bool = True) -> Configuration:
+    """
+    Read the configuration; as root, become the owner of data_dir first.
+
+    Raises:
+        Unusable: with every error in it.
+    """
+    from .config import ConfigurationError, find_configuration, load
+    from .privileges import become, find_identity, is_root, make_private_folder, owner_of
+
+    try:
+        configuration = load(find_configuration(config))
+        if as_owner and is_root():
+            keys = configuration.keys
+            owner = find_identity(keys.user, keys.group) if keys.user else None
+            make_private_folder(configuration.data_dir, owner)
+            owner = owner_of(configuration.data_dir)
+            if owner is not None:
+                become(owner)
+    except ConfigurationError as error:
+        raise Unusable(str(error)) from None
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{configuration.data_dir}: {error}") from None
+    return configuration
+
+
+def print_json(value: Any) -> None:
+    """One JSON text on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under their heads, columns aligned; control characters shown as escapes, for a terminal obeys them."""
+    table = [list(heads), *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_span(seconds: float) -> str:
+    """A span of time as `4m 20s`, `3h 5m`, `2d 4h`."""
+    whole = max(0, int(seconds))
+    for unit, size, smaller, smaller_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // smaller_size
+            return f"{whole // size}{unit} {rest}{smaller}" if rest else f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def _printable(cell: Any) -> str:
+    text = "" if cell is None else str(cell)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
