@@ -17,6 +17,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 _RECORD = struct.Struct("<IIIH")
 _KIND_SHIFT = 14
@@ -48,6 +49,16 @@ class Part:
     inferiors: int = 0
 
 
+class Mapped(Protocol):
+    """What `pack` reads; a `Part` is one, and so is `mail.entity.Entity`."""
+
+    kind: Kind
+    start: int
+    body_start: int
+    end: int
+    inferiors: int
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A part found by its number. `message` is the message inside a message/rfc822 part, or the whole for ()."""
@@ -56,7 +67,7 @@ class Place:
     message: Part | None
 
 
-def pack(parts: Sequence[Part]) -> bytes:
+def pack(parts: Sequence[Mapped]) -> bytes:
     """Pack parts in the order of their headers; b"" for a single leaf, and where an offset passes 4 GiB."""
     if len(parts) == 1 and parts[0].kind is Kind.LEAF:
         return b""
