@@ -1,5 +1,5 @@
 """
-The POP3 core.
+POP3 without I/O.
 
-commands, server.
+commands (lines to values), server (the core: states, replies, multi-line responses).
 """
