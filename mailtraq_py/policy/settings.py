@@ -186,8 +186,8 @@ class ListsSettings:
     """
     `[smtp.lists]`. Addresses are firewall entries, senders and recipients address patterns; white wins over black.
 
-    `dns_black` and `dns_white` are zones; a client is black-listed when at least `dns_trigger` of the black zones list it and
-    no white one does. `dns_seconds` bounds the wait for all of them together.
+    `dns_black` and `dns_white` are zones; a client is black-listed when at least `dns_trigger` of the black zones list
+    it and no white one does. `dns_seconds` bounds the wait for all of them together.
     """
 
     black_addresses: Entries = ()
@@ -291,8 +291,9 @@ class PolicySettings:
     """
     All that policy is built from.
 
-    `own_addresses`: the machine's interfaces, loopback included, and the services' listen addresses, as text; `gateways`: its
-    default gateways; `proxies`: declared PROXY/XCLIENT hosts as firewall entries, which never get a recent login.
+    `own_addresses`: the machine's interfaces, loopback included, and the services' listen addresses, as text;
+    `gateways`: its default gateways; `proxies`: declared PROXY/XCLIENT hosts as firewall entries, which never get a
+    recent login.
     `unknown_recipient`: "refuse", or "report" to accept and send a report. `file` names the configuration in errors.
     """
 

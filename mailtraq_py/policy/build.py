@@ -1,0 +1,318 @@
+"""
+From settings to a policy: compiles every list, puts each service's checks in order, and collects all that is wrong.
+
+The order of stages and checks is fixed (CONNECT: access, ranges, bans; SENDER: barring, validity, then the configured
+order; RECIPIENT: count, bans, barring, black lists, local delivery, relay); which checks there are is configuration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from twisted.internet.interfaces import IReactorTime
+
+from mailtraq_py.interfaces.connection import Protocol, Role
+from mailtraq_py.interfaces.directory import IDirectory
+from mailtraq_py.interfaces.net import IResolver
+from mailtraq_py.interfaces.policy import ICheck, IRecentLogins, Stage
+from mailtraq_py.mail.address import fold_domain
+from mailtraq_py.mail.reply import Reply, parse_reply
+
+from .access import RangesCheck, compile_access
+from .addresslist import parse_kill_list, parse_patterns
+from .authentication import AccountCheck, PlaintextCheck
+from .chain import Policy, ServiceChain
+from .dnsbl import DNSListCheck
+from .firewall import FirewallList, Rule, parse_rules
+from .helo import LocalHeloCheck, ResolvableHeloCheck
+from .presets import compile_relay
+from .problems import BadPolicy, Problems
+from .ratelimit import BanCheck, Bans, IBans
+from .recentlogin import RecentGrants, RecentLoginRules
+from .recipient import BlacklistedCheck, LocalRecipientCheck, RecipientCountCheck
+from .relay import RelayCheck, RelayFacts
+from .senders import (
+    AuthenticationRequired,
+    BarringCheck,
+    BlackSenderCheck,
+    KillCheck,
+    LocalSenderCheck,
+    NullSenderCheck,
+    ReturnPathCheck,
+    ValidSenderCheck,
+)
+from .settings import (
+    LOCAL_SENDER_RULES,
+    PLAINTEXT_RULES,
+    SENDER_ORDER,
+    UNKNOWN_RECIPIENT_RULES,
+    AbilityRelay,
+    Entry,
+    IMailRelay,
+    PolicySettings,
+    ServiceSettings,
+)
+from .trust import Trust, own_addresses
+
+
+def build_policy(
+    settings: PolicySettings,
+    directory: IDirectory,
+    resolver: IResolver,
+    recent: IRecentLogins,
+    number: int,
+    *,
+    bans: IBans | None = None,
+    clock: IReactorTime | None = None,
+) -> Policy:
+    """
+    Build the policy of a configuration.
+
+    Args:
+        number: the configuration's, put into every verdict.
+        bans: what failed recipients are counted in, the same over all reloads; a fresh one where None.
+        clock: bounds the wait for DNS lists; where None the resolver's own limits do.
+
+    Raises:
+        BadPolicy: with every error that was found.
+    """
+    return _Builder(settings, directory, resolver, recent, bans, clock).build(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is compiled once for all services."""
+
+    lan: tuple[Rule, ...]
+    trust: Trust
+    grants: RecentGrants
+    barring: BarringCheck
+
+
+class _Builder:
+    def __init__(
+        self,
+        settings: PolicySettings,
+        directory: IDirectory,
+        resolver: IResolver,
+        recent: IRecentLogins,
+        bans: IBans | None,
+        clock: IReactorTime | None,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._resolver = resolver
+        self._recent = recent
+        self._bans = bans or Bans()
+        self._clock = clock
+        self._problems = Problems(settings.file)
+
+    def build(self, number: int) -> Policy:
+        settings = self._settings
+        lan = parse_rules(settings.lan, "lan.addresses", self._problems)
+        trust = Trust(FirewallList(lan), own=own_addresses(settings.own_addresses))
+        rules = self._recent_rules(trust)
+        grants = RecentGrants(self._recent, rules, self._directory)
+        shared = _Shared(lan, trust, grants, self._barring())
+        self._check_word("unknown_recipient", settings.unknown_recipient, UNKNOWN_RECIPIENT_RULES)
+        services: dict[str, ServiceChain] = {}
+        for service in settings.services:
+            if service.name in services:
+                self._problems.error("name", service.name, "names two services")
+            services[service.name] = self._service(service, shared)
+        if self._problems.errors:
+            raise BadPolicy(self._problems.errors)
+        return Policy(number, services, self._directory, rules, tuple(self._problems.warnings))
+
+    # -- server-wide ----------------------------------------------------------------------------------------
+
+    def _check_word(self, key: str, value: str, allowed: tuple[str, ...]) -> None:
+        if value not in allowed:
+            self._problems.error(key, value, "is not one of " + ", ".join(allowed))
+
+    def _reply(self, key: str, text: str) -> Reply:
+        try:
+            reply = parse_reply(text)
+            if reply.is_positive:
+                raise ValueError("a refusal begins with 4 or 5")
+            if any(sign < " " for sign in text):
+                raise ValueError("it has a control character")
+        except ValueError as error:
+            self._problems.error(key, text, f"is no reply: {error}")
+            return Reply(554, "Refused by local policy", "5.7.1")
+        return reply
+
+    def _barring(self) -> BarringCheck:
+        barring = self._settings.barring
+        return BarringCheck(
+            parse_patterns(barring.senders, "barring.senders", self._problems),
+            parse_patterns(barring.recipients, "barring.recipients", self._problems),
+            self._reply("barring.reply", barring.reply),
+        )
+
+    def _recent_rules(self, trust: Trust) -> RecentLoginRules:
+        options = self._settings.recent_login
+        for protocol in options.protocols:
+            self._check_word("recent_login.protocols", protocol, ("pop3", "imap"))
+        for key, value, lowest, highest in (
+            ("access_seconds", options.access_seconds, 0, 86400 * 366),
+            ("relay_seconds", options.relay_seconds, 0, 86400 * 366),
+            ("max_accounts_per_address", options.max_accounts_per_address, 1, 1_000_000),
+            ("ipv6_prefix", options.ipv6_prefix, 16, 128),
+        ):
+            if not lowest <= value <= highest:
+                self._problems.error(f"recent_login.{key}", str(value), f"is not between {lowest} and {highest}")
+        words = {
+            "own": self._settings.own_addresses,
+            "loopback": ("127.0.0.0/8", "::1"),
+            "gateway": self._settings.gateways,
+        }
+        excluded: list[Entry] = []
+        for entry in options.exclude:
+            if entry.text in words:
+                excluded.extend(replace(entry, text=address) for address in words[entry.text])
+            else:
+                excluded.append(entry)
+        return RecentLoginRules(
+            options,
+            trust,
+            FirewallList(parse_rules(tuple(excluded), "recent_login.exclude", self._problems)),
+            any(entry.text == "own" for entry in options.exclude),
+            FirewallList(parse_rules(self._settings.proxies, "proxies", self._problems)),
+        )
+
+    # -- one service ----------------------------------------------------------------------------------------
+
+    def _service(self, service: ServiceSettings, shared: _Shared) -> ServiceChain:
+        key = f"{service.protocol.value}.{service.name}"
+        white = FirewallList(
+            parse_rules(service.lists.white_addresses, f"{key}.lists.white_addresses", self._problems)
+        )
+        trust = replace(shared.trust, white=white)
+        ban = None
+        if service.tarpit.block_after_failed_recipients > 0:
+            ban = BanCheck(trust, service.tarpit, self._bans)
+        stages: dict[Stage, tuple[ICheck, ...]] = {}
+        access = compile_access(service, key, shared.lan, shared.grants, self._problems)
+        stages[Stage.CONNECT] = (access, *self._ranges(service, key, trust), *((ban,) if ban else ()))
+        self._check_word(f"{key}.auth_without_tls", service.auth_without_tls, PLAINTEXT_RULES)
+        stages[Stage.LOGIN] = (PlaintextCheck(trust, service.auth_without_tls),)
+        stages[Stage.AUTHENTICATED] = (AccountCheck(_only_login(service)),)
+        if service.protocol in (Protocol.SMTP, Protocol.LMTP):
+            self._smtp(service, key, trust, shared, ban, stages)
+        return ServiceChain(stages, ban, trust, service.auth_without_tls)
+
+    def _ranges(self, service: ServiceSettings, key: str, trust: Trust) -> tuple[ICheck, ...]:
+        relay = service.relay
+        if not isinstance(relay, AbilityRelay) or service.role is not Role.SUBMISSION:
+            return ()
+        safe = FirewallList(parse_rules(relay.safe, f"{key}.relay.safe", Problems()))
+        ranges = FirewallList(parse_rules(relay.ranges, f"{key}.relay.ranges", Problems()))
+        return (
+            RangesCheck(trust, safe, ranges if relay.ip_range_control else None, relay.allow_own, relay.block_own),
+        )
+
+    def _smtp(
+        self,
+        service: ServiceSettings,
+        key: str,
+        trust: Trust,
+        shared: _Shared,
+        ban: BanCheck | None,
+        stages: dict[Stage, tuple[ICheck, ...]],
+    ) -> None:
+        facts = RelayFacts(trust, service.role, shared.grants, self._directory)
+        form = compile_relay(service.relay, f"{key}.relay", facts, self._problems)
+        grants = shared.grants if "recent_login" in form.words else None
+        stages[Stage.HELLO] = self._helo(service, trust)
+        stages[Stage.SENDER] = self._senders(service, key, trust, shared, grants)
+        blacklisted = BlacklistedCheck(
+            trust,
+            parse_patterns(service.lists.black_recipients, f"{key}.lists.black_recipients", self._problems),
+            parse_patterns(service.lists.white_recipients, f"{key}.lists.white_recipients", self._problems),
+            grants,
+            service.tarpit.delay_seconds,
+        )
+        stages[Stage.RECIPIENT] = (
+            RecipientCountCheck(service.max_recipients),
+            *((ban,) if ban else ()),
+            shared.barring,
+            blacklisted,
+            self._local_recipients(service, trust),
+            RelayCheck(form),
+        )
+        stages[Stage.MESSAGE] = (blacklisted,) if service.tarpit.delay_seconds > 0 else ()
+
+    def _helo(self, service: ServiceSettings, trust: Trust) -> tuple[ICheck, ...]:
+        checks: list[ICheck] = []
+        if service.helo.refuse_local and service.role is Role.MX:
+            checks.append(LocalHeloCheck(trust, self._directory, self._hostname()))
+        if service.helo.refuse_unresolvable:
+            checks.append(ResolvableHeloCheck(trust, self._resolver))
+        return tuple(checks)
+
+    def _hostname(self) -> str:
+        try:
+            return fold_domain(self._settings.hostname)
+        except ValueError as error:
+            self._problems.error("hostname", self._settings.hostname, f"is no host name: {error}")
+            return ""
+
+    def _senders(
+        self, service: ServiceSettings, key: str, trust: Trust, shared: _Shared, grants: RecentGrants | None
+    ) -> tuple[ICheck, ...]:
+        senders = service.senders
+        lists = service.lists
+        checks: list[ICheck] = [shared.barring]
+        relay = service.relay
+        if isinstance(relay, AbilityRelay) and relay.auth and service.role is Role.SUBMISSION:
+            safe = FirewallList(parse_rules(relay.safe, f"{key}.relay.safe", Problems()))
+            checks.append(AuthenticationRequired(trust, safe, relay.allow_own))
+        if senders.refuse_null:
+            checks.append(NullSenderCheck())
+        if senders.valid_sender:
+            checks.append(ValidSenderCheck())
+        rule = senders.local_sender_from_outside
+        self._check_word(f"{key}.senders.local_sender_from_outside", rule, LOCAL_SENDER_RULES)
+        if rule == "refuse":
+            checks.append(LocalSenderCheck(trust, self._directory, grants))
+        ordered: dict[str, ICheck] = {}
+        if senders.kill:
+            ordered["kill"] = KillCheck(parse_kill_list(senders.kill, f"{key}.senders.kill_file", self._problems))
+        if lists.black_addresses or lists.black_senders:
+            ordered["lists"] = BlackSenderCheck(
+                trust,
+                FirewallList(parse_rules(lists.black_addresses, f"{key}.lists.black_addresses", self._problems)),
+                parse_patterns(lists.black_senders, f"{key}.lists.black_senders", self._problems),
+                parse_patterns(lists.white_senders, f"{key}.lists.white_senders", self._problems),
+            )
+        if lists.dns_black:
+            ordered["dns_lists"] = DNSListCheck(trust, lists, self._resolver, self._clock)
+        if senders.verify_return_path:
+            ordered["return_path"] = ReturnPathCheck(trust, self._directory, self._resolver)
+        for word in senders.order:
+            self._check_word(f"{key}.senders.order", word, SENDER_ORDER)
+            if word in ordered:
+                checks.append(ordered.pop(word))
+        return (*checks, *(ordered[word] for word in SENDER_ORDER if word in ordered))
+
+    def _local_recipients(self, service: ServiceSettings, trust: Trust) -> LocalRecipientCheck:
+        relay = service.relay
+        insiders = trust.lan
+        if isinstance(relay, IMailRelay):
+            entries = relay.addresses if relay.mode == "addresses" else ()
+            insiders = FirewallList(parse_rules(entries, "", Problems()))
+        return LocalRecipientCheck(
+            trust,
+            self._settings.unknown_recipient == "report",
+            not isinstance(relay, IMailRelay) and relay.preset != "custom",
+            self._settings.lists_access.remote_post,
+            insiders,
+        )
+
+
+def _only_login(service: ServiceSettings) -> str:
+    relay = service.relay
+    if isinstance(relay, AbilityRelay) and relay.auth_only is not None:
+        return relay.auth_only.login.lower()
+    return ""

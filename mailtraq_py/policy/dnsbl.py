@@ -1,0 +1,94 @@
+"""
+DNS lists: is the client's address listed in enough black zones, and in no white one?
+
+RFC 5782
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from mailtraq_py.interfaces.failures import TemporaryFailure
+from mailtraq_py.interfaces.net import IResolver, NoSuchName
+from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
+
+from .firewall import parse_client
+from .senders import BLACKLISTED
+from .settings import ListsSettings
+from .trust import Trust
+
+
+@implementer(ICheck)
+@dataclass(frozen=True, slots=True)
+class DNSListCheck:
+    """
+    SENDER: all zones are asked at once; a zone that has not answered within `dns_seconds` lists nobody.
+
+    The check can only mark, so a dead DNS server costs time and nothing else. `clock` bounds the time; where it is None
+    the resolver's own limits do.
+    """
+
+    trust: Trust
+    settings: ListsSettings
+    resolver: IResolver
+    clock: IReactorTime | None = None
+    name = "dns_lists"
+    can_permit = False
+
+    async def ask(self, facts: Facts) -> Verdict | None:
+        """Mark a client that is listed often enough."""
+        client = facts.connection.client
+        if facts.account is not None or self.trust.is_trusted(client):
+            return None
+        reversed_address = reverse_labels(client)
+        if not reversed_address:
+            return None
+        zones = (*self.settings.dns_white, *self.settings.dns_black)
+        asked = gatherResults([self._asked(f"{reversed_address}.{zone}") for zone in zones])
+        listed = dict(zip(zones, await asked, strict=True))
+        if any(listed[zone] for zone in self.settings.dns_white):
+            return None
+        black = [zone for zone in self.settings.dns_black if listed[zone]]
+        if not black or len(black) < self.settings.dns_trigger:
+            return None
+        ground = f"{client} in {', '.join(black)}"
+        marks = frozenset({f"{BLACKLISTED} {ground}"})
+        return Verdict(Opinion.PERMIT, self.name, f"marked {BLACKLISTED}: {ground}", marks=marks)
+
+    def _asked(self, name: str) -> Deferred[bool]:
+        answer: Deferred[bool] = Deferred.fromCoroutine(self._is_listed(name))
+        if self.clock is not None:
+            answer.addTimeout(self.settings.dns_seconds, self.clock)
+            answer.addErrback(_nobody)
+        return answer
+
+    async def _is_listed(self, name: str) -> bool:
+        try:
+            answers = await self.resolver.addresses(name)
+        except (NoSuchName, TemporaryFailure):
+            return False
+        # 127.255.255.0/24 is how zones answer a question they refuse; anything outside 127/8 is a parked domain.
+        return any(answer.startswith("127.") and not answer.startswith("127.255.255.") for answer in answers)
+
+
+def _nobody(failure: Any) -> bool:
+    failure.trap(DeferredTimeout)
+    return False
+
+
+def reverse_labels(client: str) -> str:
+    """An address as DNS lists are asked for it: octets or nibbles, last first (RFC 5782 2.1, 2.4)."""
+    address = parse_client(client)
+    if address is None:
+        return ""
+    if address.ipv6:
+        nibbles = IPv6Address(address.value).exploded.replace(":", "")
+        return ".".join(reversed(nibbles))
+    return ".".join(str(octet) for octet in reversed(address.value.to_bytes(4, "big")))
