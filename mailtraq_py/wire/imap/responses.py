@@ -1,0 +1,142 @@
+"""
+Responses as octets.
+
+Whatever a string holds, it goes out as an atom, quoted or as a literal, so that nothing breaks out of it. Text for
+people (`text`) is cut down to printable ASCII. What is sent for many messages at once is built from cached pieces and
+joined once.
+
+RFC 3501 7, 9; RFC 9051 7
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+
+from mailtraq_py.mail.flags import RECENT, SYSTEM_FLAGS
+from mailtraq_py.mail.uidset import Range
+
+from . import mailboxname
+
+CRLF = b"\r\n"
+QUOTED_MAX_OCTETS = 1024
+_ATOM = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+\Z')
+_QUOTABLE = re.compile(rb"[\x20-\x7e]*\Z")
+_TO_ESCAPE = re.compile(rb'(["\\])')
+_NOT_TEXT = re.compile(r"[^\x20-\x7e]+")
+
+
+def literal(octets: bytes) -> bytes:
+    """`"{" number "}" CRLF *CHAR8`"""
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def string(octets: bytes) -> bytes:
+    """Quoted where that can hold it, else a literal."""
+    if len(octets) <= QUOTED_MAX_OCTETS and _QUOTABLE.match(octets):
+        return b'"%b"' % _TO_ESCAPE.sub(rb"\\\1", octets)
+    return literal(octets)
+
+
+def nstring(octets: bytes | None) -> bytes:
+    """A string, NIL for None."""
+    return b"NIL" if octets is None else string(octets)
+
+
+def astring(octets: bytes) -> bytes:
+    """An atom where that can hold it and nobody can take it for NIL, else a string."""
+    if _ATOM.match(octets) and octets.upper() != b"NIL":
+        return octets
+    return string(octets)
+
+
+@lru_cache(maxsize=1024)
+def mailbox(name: str) -> bytes:
+    """A mailbox name in modified UTF-7."""
+    return string(mailboxname.encode(name))
+
+
+def text(words: str) -> bytes:
+    """Human-readable text: one line of printable ASCII, never empty (RFC 3501 9, resp-text)."""
+    return _NOT_TEXT.sub("?", words).encode("ascii") or b"."
+
+
+def condition(status: str, words: str, code: str = "") -> bytes:
+    """`OK [code] words`, without tag and line end; ours are the codes, so they hold no bracket."""
+    if code:
+        return b"%b [%b] %b" % (status.encode("ascii"), text(code), text(words))
+    return b"%b %b" % (status.encode("ascii"), text(words))
+
+
+def untagged(status: str, words: str, code: str = "") -> bytes:
+    """`* OK [code] words`"""
+    return b"* " + condition(status, words, code) + CRLF
+
+
+@lru_cache(maxsize=4096)
+def flag_list(flags: frozenset[str], recent: bool = False) -> bytes:
+    """`"(" [flag *(SP flag)] ")"`: system flags in their usual order, keywords by name."""
+    names = [flag for flag in SYSTEM_FLAGS if flag in flags]
+    names += sorted(flag for flag in flags if flag[:1] != "\\")
+    if recent:
+        names.append(RECENT)
+    return b"(" + " ".join(names).encode("ascii", "replace") + b")"
+
+
+def exists(count: int) -> bytes:
+    """`* 23 EXISTS`"""
+    return b"* %d EXISTS\r\n" % count
+
+
+def recent(count: int) -> bytes:
+    """`* 5 RECENT`"""
+    return b"* %d RECENT\r\n" % count
+
+
+def expunges(numbers: Iterable[int]) -> bytes:
+    """`* 3 EXPUNGE` for each, in the order given, each number as it is when its turn comes (RFC 3501 7.4.1)."""
+    return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
+
+
+def flag_updates(
+    updates: Iterable[tuple[int, int, frozenset[str]]], first_recent: int, with_uid: bool
+) -> bytes:
+    """
+    FETCH responses with FLAGS alone.
+
+    Args:
+        updates: (sequence number, UID, flags).
+        first_recent: UIDs from here on are \\Recent.
+        with_uid: name the UID too, as UID commands do (RFC 3501 6.4.8).
+    """
+    if with_uid:
+        return b"".join(
+            [
+                b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flag_list(flags, uid >= first_recent))
+                for number, uid, flags in updates
+            ]
+        )
+    return b"".join(
+        [
+            b"* %d FETCH (FLAGS %b)\r\n" % (number, flag_list(flags, uid >= first_recent))
+            for number, uid, flags in updates
+        ]
+    )
+
+
+def list_line(word: str, attributes: Sequence[str], name: str) -> bytes:
+    """`* LIST (\\HasNoChildren) "/" "name"`; `word` is LIST or LSUB."""
+    return b'* %b (%b) "/" %b\r\n' % (word.encode("ascii"), " ".join(attributes).encode("ascii"), mailbox(name))
+
+
+def status(name: str, counts: Collection[tuple[str, int]]) -> bytes:
+    """`* STATUS "name" (MESSAGES 231 UIDNEXT 44292)`"""
+    inside = " ".join(f"{word} {count}" for word, count in counts).encode("ascii")
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name), inside)
+
+
+def search(ranges: Iterable[Range]) -> bytes:
+    """`* SEARCH 2 84 882`"""
+    numbers = [str(number) for low, high in ranges for number in range(low, high + 1)]
+    return f"* SEARCH {' '.join(numbers)}\r\n".encode("ascii") if numbers else b"* SEARCH\r\n"

@@ -1,0 +1,66 @@
+"""
+Which command is allowed in which state, all in one table.
+
+    NOT_AUTHENTICATED --LOGIN, AUTHENTICATE--> AUTHENTICATED <--CLOSE, UNSELECT-- --SELECT, EXAMINE--> SELECTED
+    any --LOGOUT--> LOGOUT
+
+RFC 3501 3, 6
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(Enum):
+    """Where a session is."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+_ANY = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED))
+_NOT_AUTHENTICATED = frozenset((State.NOT_AUTHENTICATED,))
+_AUTHENTICATED = frozenset((State.AUTHENTICATED, State.SELECTED))
+_SELECTED = frozenset((State.SELECTED,))
+
+ALLOWED: dict[str, frozenset[State]] = {
+    "CAPABILITY": _ANY,
+    "NOOP": _ANY,
+    "LOGOUT": _ANY,
+    "ID": _ANY,
+    "STARTTLS": _NOT_AUTHENTICATED,
+    "AUTHENTICATE": _NOT_AUTHENTICATED,
+    "LOGIN": _NOT_AUTHENTICATED,
+    "SELECT": _AUTHENTICATED,
+    "EXAMINE": _AUTHENTICATED,
+    "CREATE": _AUTHENTICATED,
+    "DELETE": _AUTHENTICATED,
+    "RENAME": _AUTHENTICATED,
+    "SUBSCRIBE": _AUTHENTICATED,
+    "UNSUBSCRIBE": _AUTHENTICATED,
+    "LIST": _AUTHENTICATED,
+    "LSUB": _AUTHENTICATED,
+    "STATUS": _AUTHENTICATED,
+    "APPEND": _AUTHENTICATED,
+    "NAMESPACE": _AUTHENTICATED,
+    "ENABLE": _AUTHENTICATED,
+    "IDLE": _AUTHENTICATED,
+    "CHECK": _SELECTED,
+    "CLOSE": _SELECTED,
+    "UNSELECT": _SELECTED,
+    "EXPUNGE": _SELECTED,
+    "SEARCH": _SELECTED,
+    "FETCH": _SELECTED,
+    "STORE": _SELECTED,
+    "COPY": _SELECTED,
+    "MOVE": _SELECTED,
+    "UID COPY": _SELECTED,
+    "UID EXPUNGE": _SELECTED,
+    "UID FETCH": _SELECTED,
+    "UID MOVE": _SELECTED,
+    "UID SEARCH": _SELECTED,
+    "UID STORE": _SELECTED,
+}

@@ -1,0 +1,122 @@
+"""
+The UIDs of a mailbox in a client's order, as runs of neighbours.
+
+A mailbox is a few runs of consecutive UIDs with gaps where messages were expunged, so the map of an idle connection
+is as small as its number of gaps, whatever the number of messages: eight octets a run.
+
+RFC 3501 2.3.1
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from mailtraq_py.mail.uidset import Range, UIDSet
+
+
+class UIDMap:
+    """Places (from 0) to UIDs and back. Build it with `from_uids`."""
+
+    __slots__ = ("_lows", "_places", "count")
+
+    def __init__(self) -> None:
+        # Run k has its first UID in _lows[k], and that UID's place in _places[k].
+        self._lows = array("I")
+        self._places = array("I")
+        self.count = 0
+
+    @classmethod
+    def from_uids(cls, uids: Sequence[int]) -> UIDMap:
+        """
+        Take UIDs in rising order.
+
+        Each run's end is found by doubling and halving, so that a mailbox without gaps costs a few look-ups.
+        """
+        result = cls()
+        place, count = 0, len(uids)
+        while place < count:
+            low = uids[place]
+            step = 1
+            while place + step < count and uids[place + step] - low == step:
+                step *= 2
+            inside, outside = place + step // 2, min(place + step, count)
+            while outside - inside > 1:
+                middle = (inside + outside) // 2
+                if uids[middle] - low == middle - place:
+                    inside = middle
+                else:
+                    outside = middle
+            result._add(low, outside - place)
+            place = outside
+        return result
+
+    @property
+    def last(self) -> int:
+        """The largest UID, 0 without any."""
+        return self._lows[-1] + self.count - self._places[-1] - 1 if self.count else 0
+
+    def uid_at(self, place: int) -> int:
+        """The UID at a place below `count`."""
+        run = bisect_right(self._places, place) - 1
+        return self._lows[run] + place - self._places[run]
+
+    def place_of(self, uid: int) -> int:
+        """The place of the first UID that is this one or larger; `count` when there is none."""
+        run = bisect_right(self._lows, uid) - 1
+        if run < 0:
+            return 0
+        return min(self._places[run] + uid - self._lows[run], self._end(run))
+
+    def ranges(self) -> Iterator[Range]:
+        """The runs as inclusive ranges of UIDs."""
+        for run, low in enumerate(self._lows):
+            yield low, low + self._end(run) - self._places[run] - 1
+
+    def numbers_of(self, uids: Iterable[int]) -> Iterator[int]:
+        """Places from 1 for UIDs in any order, 0 for one that is not here. Neighbours cost no search."""
+        low, high, ahead = 1, 0, 0
+        for uid in uids:
+            if not low <= uid <= high:
+                run = bisect_right(self._lows, uid) - 1
+                if run < 0:
+                    yield 0
+                    continue
+                low = self._lows[run]
+                high = low + self._end(run) - self._places[run] - 1
+                ahead = self._places[run] + 1 - low
+                if uid > high:
+                    yield 0
+                    continue
+            yield uid + ahead
+
+    def number_ranges(self, uids: UIDSet) -> list[Range]:
+        """Inclusive ranges of places from 1 of those UIDs of a set that are here."""
+        found: list[Range] = []
+        for low, high in uids.ranges:
+            first, end = self.place_of(low), self.place_of(high + 1)
+            if end > first:
+                found.append((first + 1, end))
+        return found
+
+    def extend(self, uids: Iterable[int]) -> None:
+        """Add UIDs in rising order, all above `last`."""
+        for uid in uids:
+            self._add(uid, 1)
+
+    def without(self, uids: UIDSet) -> UIDMap:
+        """A map of what is left."""
+        result = UIDMap()
+        for low, high in UIDSet(tuple(self.ranges())).difference(uids).ranges:
+            result._add(low, high - low + 1)
+        return result
+
+    def _end(self, run: int) -> int:
+        return self._places[run + 1] if run + 1 < len(self._places) else self.count
+
+    def _add(self, low: int, count: int) -> None:
+        if not self.count or low != self.last + 1:
+            self._lows.append(low)
+            self._places.append(self.count)
+        self.count += count
