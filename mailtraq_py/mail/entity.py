@@ -75,6 +75,14 @@ class Entity:
         """Octets of the body as they stand, transfer encoding included."""
         return self.end - self.body_start
 
+    def make_opaque(self) -> None:
+        """Take it for a leaf of text, whatever its type says and whatever was found in it."""
+        self.kind = Kind.LEAF
+        self.is_opaque = True
+        self.content_type = TEXT_PLAIN
+        self.parts = []
+        self.inferiors = 0
+
     def walk(self) -> Iterator[Entity]:
         """This entity and all below it, in the order of their headers."""
         waiting = [self]
@@ -274,7 +282,7 @@ class EntityParser:
             entity.lines = self._lines - opened.lines_before
             entity.inferiors = self._count - 1 - opened.number
             if entity.kind is Kind.MULTIPART and not entity.parts:
-                _make_opaque(entity)
+                entity.make_opaque()
         del self._stack[level:]
         while self._watched and self._watched[-1].level >= level:
             self._watched.pop()
@@ -300,13 +308,13 @@ class EntityParser:
         if entity.content_type.maintype == b"multipart":
             boundary = entity.content_type.parameter(b"boundary").rstrip()
             if not 0 < len(boundary) <= BOUNDARY_MAX_OCTETS or self._is_full():
-                _make_opaque(entity)
+                entity.make_opaque()
                 return
             entity.kind = Kind.MULTIPART
             self._watch(boundary)
         elif _is_message(entity):
             if self._is_full():
-                _make_opaque(entity)
+                entity.make_opaque()
                 return
             entity.kind = Kind.MESSAGE
             self._open(body_start)
@@ -366,12 +374,6 @@ def _is_message(entity: Entity) -> bool:
         return False
     encoding = entity.content_fields.get(b"content-transfer-encoding", b"")
     return subtype == b"rfc822" or parse_token(encoding) in _UNENCODED
-
-
-def _make_opaque(entity: Entity) -> None:
-    entity.kind = Kind.LEAF
-    entity.is_opaque = True
-    entity.content_type = TEXT_PLAIN
 
 
 def _common_prefix(one: bytes, other: bytes) -> bytes:
