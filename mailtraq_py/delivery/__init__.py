@@ -1,5 +1,5 @@
 """
-The one door by which mail enters.
+The one door by which mail enters, and what a 250 promises.
 
-routing, accept.
+routing (pure: who gets it), reports (delivery status notifications), accept (IAccept: trace fields, one transaction).
 """

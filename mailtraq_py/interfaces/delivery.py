@@ -4,15 +4,18 @@ Delivery: the one door by which mail enters.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from zope.interface import Attribute, Interface
 
-from mailtraq_py.mail.envelope import Envelope
+from mailtraq_py.mail.envelope import Envelope, ReversePath
+from mailtraq_py.mail.report import RecipientStatus
 
 from .connection import Connection, TLSInfo
 from .directory import Account, Destination
 from .policy import TraceLine
+from .store import Acceptance
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +74,38 @@ class IAccept(Interface):
 
         Raises:
             TemporaryFailure: the store's writer has too much waiting; say 451 before DATA.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMessage:
+    """
+    The message that a report is about. `arrived` is seconds since the epoch, `octets` its size with its head; `ret`,
+    `envid` and `body` as in Envelope; `read(offset, length)` brings octets of it, at most 256 KiB at once.
+    """
+
+    id: str
+    reverse_path: ReversePath
+    arrived: float
+    octets: int
+    read: Callable[[int, int], Awaitable[bytes]]
+    ret: str = ""
+    envid: str = ""
+    body: str = "7BIT"
+
+
+class IReports(Interface):
+    """Delivery status notifications, ready to be committed."""
+
+    async def compose(message: ReportedMessage, statuses: Sequence[RecipientStatus]) -> Acceptance | None:
+        """
+        Write one report to the message's reverse-path, from the null one, and settle where it goes: into a mailbox of
+        ours or the outbound queue.
+
+        Returns:
+            None, with a line in the log, where nobody may be told: the reverse-path is null (RFC 5321 6.1: never a
+            notification of a notification) or leads nowhere.
+
+        Raises:
+            TemporaryFailure: the directory or the store did not answer.
         """

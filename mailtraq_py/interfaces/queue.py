@@ -120,6 +120,9 @@ class IQueue(Interface):
         They come back by themselves when the lease ends.
         """
 
+    async def release(owner: str) -> None:
+        """Give back all rows that `owner` holds: at its end, and at its start for what a crash left behind."""
+
     async def next_due() -> float | None:
         """When the next row that nobody holds is due; None when there is none."""
 

@@ -8,7 +8,7 @@ another process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -86,7 +86,7 @@ class ISpool(Interface):
     def write(octets: bytes) -> None:
         """Add octets. Raises StorageFull when the disk is full; the spool is then good for `discard` only."""
 
-    def chunks() -> object:
+    def chunks() -> Iterable[bytes]:
         """Iterate over all that was written, in pieces of at most 64 KiB; may be called off the reactor thread."""
 
     def discard() -> None:
@@ -157,6 +157,9 @@ class Delivered:
 
 class IAcceptance(Interface):
     """The one write by which mail enters."""
+
+    def check_room() -> None:
+        """Raise TemporaryFailure while so much waits to be written that no further message should be begun."""
 
     async def commit(acceptance: Acceptance) -> tuple[Delivered, ...]:
         """

@@ -1,5 +1,7 @@
 """
-The way out: outbound rows to the next hop.
+The outbound queue: mail that leaves, again and again until it is gone or its sender knows.
 
-schedule, nexthop, tlspolicy, connections, relay, bounce, runner.
+settings, schedule (pure arithmetic), attempt (what came of one), nexthop (where to), tlspolicy (pure: how safely),
+dialogue (one connection as a coroutine sees it), connections (opened, kept, used again), relay (one message to one
+destination), capture (or into a mailbox of ours), bounce (reports), runner (the loop).
 """
