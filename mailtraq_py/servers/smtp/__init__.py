@@ -1,5 +1,5 @@
 """
-SMTP sessions.
+SMTP sessions, for every role: mx, submission, both.
 
-session, mx, msa.
+settings, session, transaction, authentication, replies.
 """

@@ -1,0 +1,82 @@
+"""
+What an SMTP service is told by the configuration, and what its sessions find around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from twisted.internet.interfaces import IReactorTime
+
+from mailtraq_py.interfaces.connection import Role
+from mailtraq_py.interfaces.delivery import IAccept
+from mailtraq_py.interfaces.directory import IDirectory
+from mailtraq_py.interfaces.net import ITLSContexts
+from mailtraq_py.interfaces.policy import IPolicy
+
+from ..login import Logins
+
+
+def _nowhere(client: str) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class SMTPServiceSettings:
+    """
+    One `[[smtp]]` table.
+
+    `tls` is "none", "starttls" or "implicit"; `auth_without_tls` says from where plaintext mechanisms work without TLS:
+    "never", "loopback", "lan" (loopback too) or "always". `is_lan` answers for a client's address. `default_domain` is
+    where `RCPT TO:<postmaster>` leads, the hostname when empty. `max_message_octets` 0 is no limit.
+    `max_refused_recipients` in one session end it; from `slow_refused_recipients` on each waits a second. The
+    greeting waits `greeting_delay_seconds`; who speaks before it is cut off.
+    """
+
+    name: str
+    hostname: str
+    role: Role = Role.BOTH
+    tls: str = "starttls"
+    auth_without_tls: str = "loopback"
+    is_lan: Callable[[str], bool] = _nowhere
+    default_domain: str = ""
+    software: str = "mailtraq_py"
+    max_message_octets: int = 50 * 1024 * 1024
+    max_recipients: int = 100
+    max_errors: int = 15
+    max_refused_recipients: int = 100
+    slow_refused_recipients: int = 20
+    max_failed_logins: int = 3
+    greeting_delay_seconds: float = 0.0
+    command_seconds: float = 300.0  # RFC 5321 4.5.3.2.7
+    data_seconds: float = 300.0
+
+    def allows_plaintext(self, client: str, encrypted: bool) -> bool:
+        """Whether a password may be sent as it is (RFC 4954 4, RFC 8314 3)."""
+        if encrypted or self.auth_without_tls == "always":
+            return True
+        if self.auth_without_tls == "never":
+            return False
+        return _is_loopback(client) or (self.auth_without_tls == "lan" and self.is_lan(client))
+
+
+@dataclass(frozen=True, slots=True)
+class SMTPSurroundings:
+    """What a session asks. `policy` gives the one in force; `now` is seconds since the epoch."""
+
+    policy: Callable[[], IPolicy]
+    directory: IDirectory
+    accept: IAccept
+    logins: Logins
+    tls: ITLSContexts
+    reactor: IReactorTime
+    now: Callable[[], float]
+
+
+def _is_loopback(client: str) -> bool:
+    try:
+        return ip_address(client).is_loopback
+    except ValueError:  # a Unix socket's peer has no address
+        return False
