@@ -21,8 +21,9 @@ RFC 2045 5.2, RFC 2046 5.1 and 5.2
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from . import partmap
@@ -37,6 +38,9 @@ HEADER_MAX_OCTETS = 256 * 1024
 # RFC 2046 5.1.1 allows 70. A delimiter line may have padding behind it.
 BOUNDARY_MAX_OCTETS = 256
 _DELIMITER_LINE_MAX = 1000
+
+# Headers of parts up to this size are alike in many messages, and what was read of them is remembered.
+_REMEMBERED_OCTETS = 512
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _CONTENT_FIELD = re.compile(rb"\n(content-[a-z0-9-]++)[ \t]*+:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE)
@@ -64,7 +68,7 @@ class Entity:
     lines: int = 0
     kind: Kind = Kind.LEAF
     header: bytes = b""
-    content_fields: dict[bytes, bytes] = field(default_factory=dict)
+    content_fields: Mapping[bytes, bytes] = field(default_factory=dict)
     content_type: ContentType = TEXT_PLAIN
     is_opaque: bool = False
     parts: list[Entity] = field(default_factory=list)
@@ -302,11 +306,13 @@ class EntityParser:
         opened.lines_before = self._lines
         self._in_header = False
         self._scan = body_start - 1
-        for name, value in _CONTENT_FIELD.findall(b"\n" + entity.header):
-            entity.content_fields.setdefault(name.lower(), value)
-        entity.content_type = self._content_type(entity)
-        if entity.content_type.maintype == b"multipart":
-            boundary = entity.content_type.parameter(b"boundary").rstrip()
+        read = _read_common_header if len(entity.header) <= _REMEMBERED_OCTETS else _read_header
+        entity.content_fields, content_type = read(entity.header)
+        if content_type is None:
+            content_type = self._default_type()
+        entity.content_type = content_type
+        if content_type.maintype == b"multipart":
+            boundary = content_type.parameter(b"boundary").rstrip()
             if not 0 < len(boundary) <= BOUNDARY_MAX_OCTETS or self._is_full():
                 entity.make_opaque()
                 return
@@ -319,13 +325,10 @@ class EntityParser:
             entity.kind = Kind.MESSAGE
             self._open(body_start)
 
-    def _content_type(self, entity: Entity) -> ContentType:
-        value = entity.content_fields.get(b"content-type")
-        content_type = parse_content_type(value) if value is not None else None
-        if content_type is not None:
-            return content_type
+    def _default_type(self) -> ContentType:
+        """RFC 2045 5.2, RFC 2046 5.1.5."""
         if len(self._stack) > 1 and self._stack[-2].entity.content_type[:2] == (b"multipart", b"digest"):
-            return _MESSAGE_RFC822  # RFC 2046 5.1.5
+            return _MESSAGE_RFC822
         return TEXT_PLAIN
 
     def _is_full(self) -> bool:
@@ -365,6 +368,18 @@ class EntityParser:
         self._base += keep
         self._scan -= keep
         self._counted -= keep
+
+
+def _read_header(header: bytes) -> tuple[Mapping[bytes, bytes], ContentType | None]:
+    """The Content-* fields of a header, and its type where it has one."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in _CONTENT_FIELD.findall(b"\n" + header):
+        fields.setdefault(name.lower(), value)
+    value = fields.get(b"content-type")
+    return fields, parse_content_type(value) if value is not None else None
+
+
+_read_common_header = lru_cache(maxsize=1024)(_read_header)
 
 
 def _is_message(entity: Entity) -> bool:

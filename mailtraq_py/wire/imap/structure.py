@@ -48,7 +48,8 @@ _USUAL_FIELD = re.compile(rb"\n(([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+
 _ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 _LANGUAGE_TAG = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
-# Headers of parts up to this size are printed alike often enough to remember what was printed.
+# Headers of parts and address fields up to this size are alike in many messages, and what was printed of
+# them is remembered.
 _REMEMBERED_OCTETS = 512
 
 Fields = Mapping[bytes, bytes]
@@ -81,10 +82,10 @@ def describe(chunks: Iterable[bytes]) -> ContentFacts:
         fields=lines if len(lines) <= FIELDS_MAX_OCTETS else b"",
         sent=sent.seconds if sent else None,
         sent_day=sent.day if sent else None,
-        subject=_text(fields, b"subject"),
-        sender=_text(fields, b"from"),
-        to=_text(fields, b"to"),
-        cc=_text(fields, b"cc"),
+        subject=decode_text(fields.get(b"subject", b"")[:STRING_MAX_OCTETS]),
+        sender=_addresses(fields, b"from")[1],
+        to=_addresses(fields, b"to")[1],
+        cc=_addresses(fields, b"cc")[1],
         message_id=_message_ids(fields, b"message-id", 1),
         in_reply_to=_message_ids(fields, b"in-reply-to"),
         references=_message_ids(fields, b"references"),
@@ -119,29 +120,40 @@ def print_envelope(fields: Fields) -> bytes:
 
     RFC 9051 7.5.2: NIL for a field that is not there; Sender and Reply-To that are not there or empty are From.
     """
-    sender = _addresses(fields, b"from")
-    own_sender = _addresses(fields, b"sender")
-    reply_to = _addresses(fields, b"reply-to")
+    sender = _addresses(fields, b"from")[0]
+    own_sender = _addresses(fields, b"sender")[0]
+    reply_to = _addresses(fields, b"reply-to")[0]
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         _unfolded(fields, b"date"),
         _unfolded(fields, b"subject"),
         sender,
         sender if own_sender == b"NIL" else own_sender,
         sender if reply_to == b"NIL" else reply_to,
-        _addresses(fields, b"to"),
-        _addresses(fields, b"cc"),
-        _addresses(fields, b"bcc"),
+        _addresses(fields, b"to")[0],
+        _addresses(fields, b"cc")[0],
+        _addresses(fields, b"bcc")[0],
         _unfolded(fields, b"in-reply-to"),
         _unfolded(fields, b"message-id"),
     )
 
 
-def _addresses(fields: Fields, name: bytes) -> bytes:
+def _addresses(fields: Fields, name: bytes) -> tuple[bytes, str]:
+    """An address field as ENVELOPE has it, and its text."""
     value = fields.get(name)
     if value is None:
-        return b"NIL"
-    entries = parse_addresses(value[:ADDRESS_FIELD_MAX_OCTETS])
-    return b"(%b)" % b"".join([_print_address(entry) for entry in entries]) if entries else b"NIL"
+        return b"NIL", ""
+    if len(value) <= _REMEMBERED_OCTETS:
+        return _common_address_list(value)
+    return _address_list(value[:ADDRESS_FIELD_MAX_OCTETS])
+
+
+def _address_list(value: bytes) -> tuple[bytes, str]:
+    entries = parse_addresses(value)
+    printed = b"(%b)" % b"".join([_print_address(entry) for entry in entries]) if entries else b"NIL"
+    return printed, decode_text(value)
+
+
+_common_address_list = lru_cache(maxsize=4096)(_address_list)
 
 
 def _print_address(entry: ListedAddress) -> bytes:
@@ -306,14 +318,6 @@ def string(value: bytes) -> bytes:
         return b'"%b"' % _SPECIAL.sub(rb"\\\1", value)
     value = value[:STRING_MAX_OCTETS].replace(b"\0", b" ")
     return b"{%d}\r\n%b" % (len(value), value)
-
-
-# --- texts -----------------------------------------------------------------------------------------------
-
-
-def _text(fields: Fields, name: bytes) -> str:
-    value = fields.get(name)
-    return "" if value is None else decode_text(value[:ADDRESS_FIELD_MAX_OCTETS])
 
 
 def _message_ids(fields: Fields, name: bytes, limit: int | None = None) -> str:
