@@ -45,7 +45,7 @@ addresses = []
 # max_accounts_per_address = 5      # with more accounts behind one address the grant is withheld (carrier NAT)
 # any_sender = false                # true: any reverse-path; false: addresses of the accounts that logged in
 # exclude = ["own", "loopback", "gateway"]  # addresses that never get a grant; firewall entries too
-# ipv6_prefix = 128                 # how much of an IPv6 address a grant covers, 48 to 128
+# ipv6_prefix = 128                 # how much of an IPv6 address a grant covers, 16 to 128
 
 [store]
 url = "sqlite:var/mailtraq.db"
@@ -77,7 +77,6 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 [limits]
 # max_message_octets = 52428800     # what SIZE announces
 # max_hops = 50                     # Received fields; more is a loop
-# max_waiting_octets = 268435456    # accepted but not yet written; beyond it SMTP says 451
 
 [timeouts]
 # smtp_seconds = 300                # idle SMTP sessions end after this (RFC 5321 4.5.3.2.7)

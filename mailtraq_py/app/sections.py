@@ -75,10 +75,10 @@ class RecentLogin(Table):
     access_seconds: WholeSeconds = 1200
     relay_seconds: WholeSeconds = 300
     require_tls: bool = False
-    max_accounts_per_address: Count = 5
+    max_accounts_per_address: Positive = 5
     any_sender: bool = False
     exclude: Texts = ("own", "loopback", "gateway")
-    ipv6_prefix: Annotated[int, Field(ge=48, le=128)] = 128
+    ipv6_prefix: Annotated[int, Field(ge=16, le=128)] = 128
 
 
 class Store(Table):
@@ -130,7 +130,6 @@ class Limits(Table):
 
     max_message_octets: Annotated[int, Field(ge=65536)] = 52_428_800
     max_hops: Annotated[int, Field(ge=10)] = 50
-    max_waiting_octets: Annotated[int, Field(ge=1_048_576)] = 268_435_456
 
 
 class Timeouts(Table):
