@@ -1,5 +1,6 @@
 """
 Plain values that everything else speaks in; no I/O, no clock, no dice.
 
-address, envelope, reply, flags, mailbox, uidset, search, changes, header, entity, trace, report, dates.
+address, envelope, reply, flags, mailbox, uidset, search, changes, identifiers, dates, charsets, header, addresslist,
+partmap, entity, text, trace, report, md5.
 """

@@ -306,7 +306,7 @@ class EntityParser:
         opened.lines_before = self._lines
         self._in_header = False
         self._scan = body_start - 1
-        read = _read_common_header if len(entity.header) <= _REMEMBERED_OCTETS else _read_header
+        read = _read_common_header if len(entity.header) <= _REMEMBERED_OCTETS else read_header
         entity.content_fields, content_type = read(entity.header)
         if content_type is None:
             content_type = self._default_type()
@@ -370,7 +370,7 @@ class EntityParser:
         self._counted -= keep
 
 
-def _read_header(header: bytes) -> tuple[Mapping[bytes, bytes], ContentType | None]:
+def read_header(header: bytes) -> tuple[Mapping[bytes, bytes], ContentType | None]:
     """The Content-* fields of a header, and its type where it has one."""
     fields: dict[bytes, bytes] = {}
     for name, value in _CONTENT_FIELD.findall(b"\n" + header):
@@ -379,7 +379,7 @@ def _read_header(header: bytes) -> tuple[Mapping[bytes, bytes], ContentType | No
     return fields, parse_content_type(value) if value is not None else None
 
 
-_read_common_header = lru_cache(maxsize=1024)(_read_header)
+_read_common_header = lru_cache(maxsize=1024)(read_header)
 
 
 def _is_message(entity: Entity) -> bool:
