@@ -1,7 +1,7 @@
 """
 Who may do what: facts in, verdict out.
 
-settings, problems (what policy is built from, and what is wrong with it); firewall, addresslist (lists, compiled); trust,
+settings, problems (what policy is built from, what is wrong with it); firewall, addresslist (lists, compiled); trust,
 recentlogin; then the checks by stage: access, ratelimit (bans), helo, authentication, senders, dnsbl, recipient, relay
 with presets; chain (the checks in order), build; explain, memoryrows, proof (the chain asked without a connection).
 """

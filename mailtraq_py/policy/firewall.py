@@ -327,9 +327,11 @@ class FirewallList:
 
     Args:
         rules: from top to bottom; several lists one after the other make one list.
+
+    `grid_bits` holds for each octet, for each of its values, the grids that allow it as bits; () without grids.
     """
 
-    __slots__ = ("_grid_bits", "_grid_owners", "_v4_owners", "_v4_starts", "_v6_owners", "_v6_starts", "rules")
+    __slots__ = ("_grid_owners", "_v4_owners", "_v4_starts", "_v6_owners", "_v6_starts", "grid_bits", "rules")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
@@ -337,7 +339,7 @@ class FirewallList:
         self._v6_starts, self._v6_owners = _flatten(_owned_spans(rules, ipv6=True))
         grids = [(index, grid) for index, rule in enumerate(rules) for grid in rule.grids]
         self._grid_owners = [index for index, _ in grids]
-        self._grid_bits = tuple(_grid_column([grid[place] for _, grid in grids]) for place in range(4)) if grids else ()
+        self.grid_bits = tuple(_grid_column([grid[place] for _, grid in grids]) for place in range(4)) if grids else ()
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -362,8 +364,8 @@ class FirewallList:
         if address.ipv6:
             return self._v6_owners[bisect_right(self._v6_starts, value)]
         best = self._v4_owners[bisect_right(self._v4_starts, value)]
-        if self._grid_bits:
-            first, second, third, fourth = self._grid_bits
+        if self.grid_bits:
+            first, second, third, fourth = self.grid_bits
             hits = first[value >> 24] & second[value >> 16 & 255] & third[value >> 8 & 255] & fourth[value & 255]
             if hits:
                 best = max(best, self._grid_owners[hits.bit_length() - 1])
@@ -391,21 +393,21 @@ class FirewallList:
         if not span.ipv6:
             for index in self._grid_owners:
                 for grid in self.rules[index].grids:
-                    address = _next_in_grid(grid, span.first)
+                    address = next_in_grid(grid, span.first)
                     if address is not None and address <= span.last:
                         yield address
 
     def _grid_candidates(self, grid: Grid) -> Iterator[int]:
         """One address of each stretch and each grid of this list that a grid meets."""
         for start, _ in self.stretches(ipv6=False):
-            address = _next_in_grid(grid, start)
+            address = next_in_grid(grid, start)
             if address is not None:
                 yield address
         for index in self._grid_owners:
             for other in self.rules[index].grids:
                 both = tuple(mine & yours for mine, yours in zip(grid, other, strict=True))
                 if all(both):
-                    yield _next_in_grid((both[0], both[1], both[2], both[3]), 0) or 0
+                    yield next_in_grid((both[0], both[1], both[2], both[3]), 0) or 0
 
     def stretches(self, *, ipv6: bool) -> list[tuple[int, int]]:
         """The flattened spans as (first address, index of the last entry over it or -1), in rising order from 0."""
@@ -422,7 +424,7 @@ def _lowest(values: int) -> int:
     return (values & -values).bit_length() - 1
 
 
-def _next_in_grid(grid: Grid, address: int) -> int | None:
+def next_in_grid(grid: Grid, address: int) -> int | None:
     """The lowest address of a grid at or after this one."""
     octets = address.to_bytes(4, "big")
     agreeing = 0

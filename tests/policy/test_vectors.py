@@ -17,6 +17,7 @@ from mailtraq_py.policy.explain import explain
 from mailtraq_py.policy.firewall import FirewallList, parse_rules
 from mailtraq_py.policy.memoryrows import MemoryRows
 from mailtraq_py.policy.problems import Problems
+from mailtraq_py.policy.proof import prove
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import (
     ROLES,
@@ -121,6 +122,8 @@ class Vectors(SynchronousTestCase):
             self.assertEqual(answer["connect"]["verdict"] == "permit", case["connects"], (case["id"], answer))
             relays = answer["rcpt"] is not None and answer["rcpt"][0]["verdict"] == "permit"
             self.assertEqual(relays, bool(case["relays"]), (case["id"], answer))
+            findings = run(prove(settings, directory))
+            self.assertEqual(bool(findings), case.get("open_relay", False), (case["id"], findings))
 
     def test_policy_builds_without_warnings(self) -> None:
         """A plain configuration has no warnings."""
