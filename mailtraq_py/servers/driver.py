@@ -242,6 +242,14 @@ class Driver(Protocol):
             self._drained = Deferred()
             await self._drained
 
+    async def let_others_go(self) -> None:
+        """Flush, and wait for one turn of the reactor; for a handler that computes for long without another wait."""
+        self.flush()
+        turn: Deferred[None] = Deferred()
+        self.reactor.callLater(0, turn.callback, None)
+        await turn
+        self._slice_end = self.reactor.seconds() + SLICE_SECONDS
+
     def start_tls(self, context: Any) -> None:
         """
         Send the reply to STARTTLS in clear, forget what the peer sent behind it, and begin the handshake.
@@ -354,7 +362,7 @@ class Driver(Protocol):
                 if self._input_paused and core.buffered_octets <= HIGH_WATER_OCTETS:
                     self._resume_input()
                 if seconds() > self._slice_end:
-                    return self._others_turn()
+                    return self.let_others_go()
                 event = core.next_event()
                 if event is NEED_DATA:
                     return None
@@ -382,13 +390,6 @@ class Driver(Protocol):
         self.flush()
         if self._input_paused:
             self._resume_input()
-
-    async def _others_turn(self) -> None:
-        self.flush()
-        turn: Deferred[None] = Deferred()
-        self.reactor.callLater(0, turn.callback, None)
-        await turn
-        self._slice_end = self.reactor.seconds() + SLICE_SECONDS
 
     def _report(self) -> None:
         """Log the exception being handled and tell the peer; after too many, or when that fails, end the connection."""

@@ -15,6 +15,7 @@ RFC 4954 4, RFC 4616 2, RFC 2195 2
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
 from mailtraq_py.interfaces.policy import Facts, IPolicy, IRecentLogins, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import parse_address
 from mailtraq_py.mail.md5 import resumed_hmac
-from mailtraq_py.wire.sasl import CramResponse, PasswordCredentials
+from mailtraq_py.wire.sasl import PLAINTEXT_MECHANISMS, CramResponse, PasswordCredentials
 
 from .peer import address_group
 
@@ -94,6 +95,19 @@ class Logins:
         self._recent = recent
         self._reactor = reactor
         self._failures = FailedLogins()
+
+    async def mechanisms(self, plaintext: bool) -> tuple[str, ...]:
+        """
+        The SASL mechanisms to offer.
+
+        Args:
+            plaintext: whether this client may send a password as it is.
+
+        Raises:
+            TemporaryFailure: the store could not be asked whether any account has opted in to CRAM-MD5.
+        """
+        offered = PLAINTEXT_MECHANISMS if plaintext else ()
+        return (*offered, "CRAM-MD5") if await self._directory.offers_cram_md5() else offered
 
     async def check(self, facts: Facts, mechanism: str, credentials: Credentials) -> LoginOutcome:
         """
@@ -172,6 +186,11 @@ class Logins:
             mechanism=facts.mechanism,
             reason=reason,
         )
+
+
+def cram_challenge(hostname: str, now: float) -> bytes:
+    """A challenge that no other session gets (RFC 2195 2). `now` is seconds since the epoch."""
+    return f"<{secrets.token_hex(8)}.{int(now)}@{hostname}>".encode()
 
 
 def _acts_as_itself(account: Account, credentials: PasswordCredentials) -> bool:
