@@ -55,6 +55,8 @@ from mailtraq_py.wire.imap.structure import describe
 
 from .routing import Routes, route
 
+log = Logger()
+
 DESCRIBE_INLINE_OCTETS = 64 * 1024
 
 _LOOP = Reply(554, "too many hops: the message circles", "5.4.6")
@@ -87,8 +89,6 @@ class Accept:
         seconds: tells the time, seconds since the epoch.
         in_thread: calls a function off the reactor thread.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class Incoming:
         return found[:count]
 
     def _log(self, routes: Routes, facts: ContentFacts, delivered: tuple[Delivered, ...]) -> None:
-        log, transaction = self._accept.log, self._transaction
+        transaction = self._transaction
         session, sender = transaction.connection.session_id, str(transaction.envelope.reverse_path)
         names = {mailbox.account.id: mailbox.account.address for mailbox in routes.local}
         for place in delivered:
@@ -239,7 +239,7 @@ class Incoming:
                 "delivered",
                 event="delivered",
                 session=session,
-                message=self.id,
+                message_id=self.id,
                 sender=sender,
                 account=names.get(place.account_id, ""),
                 mailbox_id=place.mailbox_id,
@@ -251,7 +251,7 @@ class Incoming:
                 "queued",
                 event="queued",
                 session=session,
-                message=self.id,
+                message_id=self.id,
                 sender=str(row.reverse_path),
                 to=str(row.recipient.path),
                 by=row.granted_by,

@@ -140,7 +140,7 @@ class Reports:
         return tuple(local), tuple(outgoing)
 
     def _log_unsent(self, message: ReportedMessage, reason: str) -> None:
-        self.log.info("report-dropped", event="report-dropped", message=message.id, reason=reason)
+        self.log.info("report-dropped", event="report-dropped", message_id=message.id, reason=reason)
 
 
 def _header(octets: bytes) -> bytes:

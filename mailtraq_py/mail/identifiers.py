@@ -6,17 +6,15 @@ They rise with time, so that rows that are written together lie together, and no
 
 from __future__ import annotations
 
-from base64 import b32hexencode
-
-RANDOM_OCTETS = 9
+RANDOM_OCTETS = 8
 
 
 def make_identifier(seconds: float, random: bytes) -> str:
     """
-    Make an identifier of 24 characters out of digits and lower-case letters.
+    Make an identifier of 28 hexadecimal digits.
 
     Args:
         seconds: since the epoch, UTC; identifiers sort by its milliseconds.
         random: RANDOM_OCTETS fresh random octets.
     """
-    return b32hexencode(int(seconds * 1000).to_bytes(6, "big") + random).decode("ascii").lower()
+    return f"{int(seconds * 1000):012x}{random.hex()}"

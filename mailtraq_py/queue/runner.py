@@ -170,7 +170,7 @@ class Runner:
             self._held.difference_update(row.id for row in rows)
             if result is not None:
                 # Our bug: the rows come back when their lease ends.
-                self.log.failure("the queue failed at a message", failure=result, message=rows[0].acceptance_id)
+                self.log.failure("the queue failed at a message", failure=result, message_id=rows[0].acceptance_id)
             if self._is_full:
                 self._wake()
 
@@ -301,7 +301,7 @@ class Runner:
         self.log.info(
             word,
             event=word,
-            message=attempt.row.acceptance_id,
+            message_id=attempt.row.acceptance_id,
             queue_id=attempt.row.id,
             sender=str(attempt.row.outgoing.reverse_path),
             to=str(attempt.row.outgoing.recipient.path),
