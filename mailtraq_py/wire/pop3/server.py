@@ -161,5 +161,7 @@ class POP3Server:
 
 def _printable(text: str, has_code: bool) -> bytes:
     """What may follow the status: one line of ASCII, no "[" in front that could pass for a response code."""
-    cleaned = "".join(character if " " <= character <= "~" else "?" for character in text[:REPLY_TEXT_MAX_OCTETS])
-    return (cleaned if has_code else cleaned.lstrip("[")).encode("ascii")
+    text = text[:REPLY_TEXT_MAX_OCTETS]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(character if " " <= character <= "~" else "?" for character in text)
+    return (text if has_code else text.lstrip("[")).encode("ascii")
