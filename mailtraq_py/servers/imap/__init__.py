@@ -1,5 +1,5 @@
 """
 The IMAP session, by state.
 
-session, notauthenticated, authenticated, selected, fetch, idle.
+settings, selection, dialogue (what all share), notauthenticated, authenticated, append, selected, fetch, idle, session.
 """

@@ -1,0 +1,253 @@
+"""
+FETCH: data items to columns, rows to octets.
+
+    items -> Plan           which columns to read, how a row becomes a line
+    plan  -> IMailbox.fetch in batches; no transaction stays open while the client is slow
+    rows  -> lines, joined; bodies read and, when large, streamed behind their announced length
+
+What is asked of every message is printed with one format string, its values taken out of the row by prepared
+functions. Bodies are read one after the other, at most PIECE_OCTETS at once.
+
+RFC 3501 6.4.5, 7.4.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from mailtraq_py.interfaces.store import Column, ContentRef
+from mailtraq_py.mail.dates import print_internal_date
+from mailtraq_py.mail.flags import SEEN, StoreOperation
+from mailtraq_py.mail.uidset import UIDSet
+from mailtraq_py.wire.imap import commands, responses
+from mailtraq_py.wire.imap.fetchitems import BodyItem, FetchItem, Item
+from mailtraq_py.wire.imap.sections import OctetRange, are_usual, filter_fields, locate, usual_fields
+
+from .dialogue import Dialogue
+from .selected import named_uids
+
+BATCH_ROWS = 500
+BATCH_ROWS_WITH_BODIES = 100
+PIECE_OCTETS = 256 * 1024
+FLUSH_OCTETS = 64 * 1024
+HEADER_MAX_OCTETS = 1024 * 1024
+
+Row = tuple[Any, ...]
+Getter = Callable[[Row], Any]
+
+_COLUMNS = {
+    Item.UID: (Column.UID, b"UID %d"),
+    Item.FLAGS: (Column.FLAGS, b"FLAGS %b"),
+    Item.INTERNALDATE: (Column.INTERNAL_DATE, b'INTERNALDATE "%b"'),
+    Item.SIZE: (Column.OCTETS, b"RFC822.SIZE %d"),
+    Item.ENVELOPE: (Column.ENVELOPE, b"ENVELOPE %b"),
+    Item.BODY: (Column.BODY, b"BODY %b"),
+    Item.BODYSTRUCTURE: (Column.BODY_STRUCTURE, b"BODYSTRUCTURE %b"),
+}
+_UID, _FLAGS = itemgetter(0), 1
+
+
+class Plan:
+    """
+    How one FETCH is answered. Column 0 is the UID, column 1 the flags where they are read at all.
+
+    Args:
+        items: what was asked for.
+        by_uid: UID FETCH, which always tells the UID (RFC 3501 6.4.8).
+        read_only: nothing becomes \\Seen.
+        first_recent: UIDs from here on are \\Recent.
+    """
+
+    def __init__(self, items: Sequence[FetchItem], by_uid: bool, read_only: bool, first_recent: int) -> None:
+        self.bodies = tuple(item for item in items if isinstance(item, BodyItem))
+        self.marks_seen = not read_only and any(not body.peek for body in self.bodies)
+        self._first_recent = first_recent
+        simple = [item for item in items if isinstance(item, Item)]
+        if by_uid and Item.UID not in simple:
+            simple.insert(0, Item.UID)
+        self.columns: list[Column] = [Column.UID]
+        if self.marks_seen or Item.FLAGS in simple:
+            self.columns.append(Column.FLAGS)
+        self.tells_flags = Item.FLAGS in simple
+        self._getters = [self._getter(item) for item in simple]
+        self._format = b" ".join(_COLUMNS[item][1] for item in simple)
+        self._line = b"* %d FETCH (" + self._format + b")\r\n"
+        self._body_columns()
+
+    def _getter(self, item: Item) -> Getter:
+        if item is Item.UID:
+            return _UID
+        place = self._place(_COLUMNS[item][0])
+        if item is Item.FLAGS:
+            flag_list, first_recent = responses.flag_list, self._first_recent
+            return lambda row: flag_list(row[_FLAGS], row[0] >= first_recent)
+        if item is Item.INTERNALDATE:
+            return lambda row: print_internal_date(row[place]).encode("ascii")
+        return itemgetter(place)
+
+    def _body_columns(self) -> None:
+        sections = [body.section for body in self.bodies]
+        self.content = self._place(Column.CONTENT) if sections else -1
+        self.fields = self._place(Column.FIELDS) if any(map(are_usual, sections)) else -1
+        # The header's length is read for all but whole messages; the map only for numbered parts.
+        self.header_octets = (
+            self._place(Column.HEADER_OCTETS) if any(section.kind or section.part for section in sections) else -1
+        )
+        self.parts = self._place(Column.PARTS) if any(section.part for section in sections) else -1
+
+    def _place(self, column: Column) -> int:
+        if column not in self.columns:
+            self.columns.append(column)
+        return self.columns.index(column)
+
+    def lines(self, rows: Sequence[Row], numbers: Sequence[int]) -> bytes:
+        """Whole responses for rows without bodies; a row with number 0 is unknown to the client."""
+        line, getters = self._line, self._getters
+        if len(getters) == 2:
+            first, second = getters
+            return b"".join(
+                [line % (number, first(row), second(row)) for number, row in zip(numbers, rows, strict=True) if number]
+            )
+        return b"".join(
+            [
+                line % (number, *[getter(row) for getter in getters])
+                for number, row in zip(numbers, rows, strict=True)
+                if number
+            ]
+        )
+
+    def beginning(self, row: Row, number: int) -> bytes:
+        """A response up to where its bodies come, with a space at its end when there is anything before them."""
+        values = tuple(getter(row) for getter in self._getters)
+        return b"* %d FETCH (" % number + self._format % values + (b" " if values else b"")
+
+
+async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
+    """RFC 3501 6.4.5; messages that others expunged are passed over (RFC 2180 4.1.2, RFC 5530 3)."""
+    uids = named_uids(dialogue, command.numbers, command.by_uid)
+    if uids is None:
+        return
+    selection = dialogue.selected
+    view = selection.view
+    plan = Plan(command.items, command.by_uid, selection.read_only, view.first_recent)
+    limit = BATCH_ROWS_WITH_BODIES if plan.bodies else BATCH_ROWS
+    named = 0 if command.by_uid else sum(high - low + 1 for low, high in view.number_ranges(uids))
+    sent = 0
+    while uids:
+        rows = await selection.mailbox.fetch(uids, plan.columns, limit)
+        if not rows:
+            break
+        numbers = list(view.numbers_of(map(_UID, rows)))
+        if plan.bodies:
+            await _send_with_bodies(dialogue, plan, rows, numbers)
+        else:
+            dialogue.core.send(plan.lines(rows, numbers))
+        sent += len(rows)
+        uids = uids.difference(UIDSet(((1, rows[-1][0]),)))
+        if uids:
+            await dialogue.breathe()
+    if sent < named:
+        await dialogue.tell(expunges=False)
+        dialogue.core.no("some messages are gone", "EXPUNGEISSUED")
+        dialogue.end_if_gone()
+        return
+    await dialogue.done("fetched", expunges=command.by_uid, with_uid=command.by_uid)
+
+
+async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], numbers: Sequence[int]) -> None:
+    newly_seen = await _mark_seen(dialogue, plan, rows) if plan.marks_seen else {}
+    first_recent = dialogue.selected.view.first_recent
+    waiting = 0
+    for row, number in zip(rows, numbers, strict=True):
+        if not number:
+            continue
+        flags = newly_seen.get(row[0])
+        if flags is not None:
+            row = (row[0], flags, *row[2:])
+        pieces = [plan.beginning(row, number)]
+        for place, body in enumerate(plan.bodies):
+            pieces.append((b" " if place else b"") + body.label + b" ")
+            found = await _find_body(dialogue, plan, row, body)
+            if isinstance(found, OctetRange):
+                pieces.append(b"{%d}\r\n" % found.octets)
+                dialogue.core.send(b"".join(pieces))
+                pieces.clear()
+                await _stream(dialogue, row[plan.content], found)
+            else:
+                pieces.append(found)
+        if flags is not None and not plan.tells_flags:
+            pieces.append(b" FLAGS " + responses.flag_list(flags, row[0] >= first_recent))
+        pieces.append(b")\r\n")
+        octets = b"".join(pieces)
+        dialogue.core.send(octets)
+        waiting += len(octets)
+        if waiting > FLUSH_OCTETS:
+            waiting = 0
+            await dialogue.driver.drained()
+
+
+async def _mark_seen(dialogue: Dialogue, plan: Plan, rows: Sequence[Row]) -> dict[int, frozenset[str]]:
+    """Set \\Seen where it is missing, in one call; the new flags by UID."""
+    unseen = [row[0] for row in rows if SEEN not in row[_FLAGS]]
+    if not unseen:
+        return {}
+    selection = dialogue.selected
+    stored = await selection.mailbox.store(UIDSet.from_numbers(unseen), StoreOperation.ADD, frozenset((SEEN,)))
+    selection.view.mark_told(stored.states)
+    return {state.uid: state.flags for state in stored.states}
+
+
+async def _find_body(dialogue: Dialogue, plan: Plan, row: Row, body: BodyItem) -> bytes | OctetRange:
+    """A section as the response has it, or, when it is large, the range that is to be streamed."""
+    content: ContentRef = row[plan.content]
+    section = body.section
+    if plan.fields >= 0 and are_usual(section):
+        octets = usual_fields(section, content.head, row[plan.fields])
+        if octets is not None:
+            return _literal(octets, body)
+    place = locate(
+        section,
+        row[plan.parts] if plan.parts >= 0 else b"",
+        head_octets=len(content.head),
+        header_octets=row[plan.header_octets] if plan.header_octets >= 0 else 0,
+        total_octets=content.total_octets,
+    )
+    if place is None:
+        return b"NIL"
+    if section.names:
+        header = await dialogue.around.content.read(content, place.offset, min(place.octets, HEADER_MAX_OCTETS))
+        return _literal(filter_fields(header, section.names, section.kind == "HEADER.FIELDS"), body)
+    if body.partial is not None:
+        place = place.partial(*body.partial)
+    if place.octets > PIECE_OCTETS:
+        return place
+    return responses.literal(await dialogue.around.content.read(content, place.offset, place.octets))
+
+
+def _literal(octets: bytes, body: BodyItem) -> bytes:
+    if body.partial is not None:
+        start, count = body.partial
+        octets = octets[start : start + count]
+    return responses.literal(octets)
+
+
+async def _stream(dialogue: Dialogue, content: ContentRef, place: OctetRange) -> None:
+    """
+    Send the octets of a literal that is announced. When they end too early, for whatever reason, so does the
+    connection: whatever else were sent would be taken for them.
+    """
+    offset, end = place.offset, place.offset + place.octets
+    try:
+        while offset < end:
+            octets = await dialogue.around.content.read(content, offset, min(PIECE_OCTETS, end - offset))
+            if not octets:
+                break
+            dialogue.core.send(octets)
+            offset += len(octets)
+            await dialogue.driver.drained()
+    finally:
+        if offset < end:
+            dialogue.driver.abort("a message could not be read to its end")
+    dialogue.must_be_there()

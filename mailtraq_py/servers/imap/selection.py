@@ -1,0 +1,78 @@
+"""
+The selected mailbox of a session: the store's mailbox, this client's view of it, and whether there is news.
+
+The hub's hints only set `stale`; what changed is read when the client may be told (`refresh`), from the view's own
+MODSEQ on. So a hint may come twice, late or merged.
+
+RFC 3501 3.3, 5.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mailtraq_py.interfaces.store import IChangeHub, IMailbox, MailboxStatus
+from mailtraq_py.mail.changes import Change, MailboxChanged, MailboxGone
+from mailtraq_py.wire.imap.view import View
+
+
+class Selection:
+    """
+    One selected mailbox. Make it with `Selection.open`, end it with `close`.
+
+    `stale`: the store has more than the view. `gone`: the mailbox was deleted.
+    """
+
+    __slots__ = ("_news", "_unwatch", "gone", "mailbox", "read_only", "stale", "view")
+
+    def __init__(self, mailbox: IMailbox, read_only: bool, news: Callable[[], None]) -> None:
+        self.mailbox = mailbox
+        self.read_only = read_only
+        self.view = View((), 0, 1)
+        self.stale = False
+        self.gone = False
+        self._news = news
+        self._unwatch: Callable[[], None] | None = None
+
+    async def open(self, hub: IChangeHub) -> MailboxStatus:
+        """Read the mailbox; changes from this instant on are heard of."""
+        self._unwatch = hub.watch_mailbox(self.mailbox.id, self._heard)
+        try:
+            status, uids = await self.mailbox.select(not self.read_only)
+        except BaseException:
+            self.close()
+            raise
+        self.view = View(uids, status.highest_mod_seq, status.first_recent)
+        return status
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._unwatch is not None:
+            unwatch, self._unwatch = self._unwatch, None
+            unwatch()
+
+    async def refresh(self) -> None:
+        """
+        Take over what changed. Only the view learns it; telling the client is another matter.
+
+        Raises:
+            NoSuchMailbox: it was deleted.
+            TemporaryFailure: it stays stale.
+        """
+        while self.stale:
+            self.stale = False
+            try:
+                delta = await self.mailbox.changes(self.view.mod_seq)
+            except BaseException:
+                self.stale = True
+                raise
+            self.view.absorb(delta)
+
+    def _heard(self, change: Change) -> None:
+        match change:
+            case MailboxChanged() if change.mod_seq > self.view.mod_seq:
+                self.stale = True
+                self._news()
+            case MailboxGone():
+                self.gone = True
+                self._news()
