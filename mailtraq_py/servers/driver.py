@@ -439,6 +439,8 @@ class Driver(Protocol):
 
     def _look_within(self, seconds: float) -> None:
         """Have `_look` called in this many seconds at the latest. Too early does no harm: it looks again."""
+        if not self.connected_now:
+            return
         if self._look_call is None:
             self._look_call = self.reactor.callLater(seconds, self._look)
         elif self._look_call.getTime() > self.reactor.seconds() + seconds:

@@ -267,8 +267,10 @@ class DriverTests(SynchronousTestCase):
         self.driver.dataReceived(b"wait\na\n")
         self.lose()
         self.session.later[0].callback(None)
+        self.driver.set_idle_time(600)
         self.assertEqual(self.session.heard, ["wait", "ended: closed by the peer"])
         self.assertEqual(self.sent(), b"hello\n")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_our_bug_is_told_with_the_session_only(self) -> None:
         """The peer learns the session's identifier and no more; the connection goes on."""
