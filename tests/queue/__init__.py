@@ -1,0 +1,1 @@
+"""Tests of mailtraq_py/queue."""
