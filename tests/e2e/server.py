@@ -78,6 +78,7 @@ url = "sqlite:data/mailtraq.db"
 nameservers = ["127.0.0.1:{dns}"]
 port = {sink}
 allow_private = true
+retry_seconds = [1, 2, 5]
 
 [[smtp]]
 name = "mx"
