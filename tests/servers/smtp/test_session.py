@@ -4,7 +4,6 @@ SMTP sessions, played.
 
 from __future__ import annotations
 
-
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
