@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
 PATH = re.compile(
-    r"\b(?:mailtraq_py|tests|benchmarks|docs|etc|twisted/plugins)"
+    r"(?<![\w/])(?:mailtraq_py|tests|benchmarks|docs|etc|twisted/plugins)"
     r"/[\w/.-]+\.(?:py|md|toml|json|txt|sql|sh)\b"
 )
 LINK = re.compile(r"\]\(([^)#:]+)\)")

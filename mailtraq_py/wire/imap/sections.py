@@ -122,7 +122,7 @@ def filter_fields(header: bytes, names: Collection[bytes], keep: bool) -> bytes:
     Returns:
         the fields as they stand, in their order, and a blank line.
 
-    RFC 9051 6.4.5.1: "Subsetting does not exclude the [RFC5322] delimiting blank line"
+    RFC 9051 6.4.5.1: "Subsetting does not exclude the ... delimiting blank line"
     """
     return field_filter(tuple(names), keep)(header)
 
