@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,3 +58,95 @@ def firewall_test(entries: Path, address: str, as_json: bool) -> None:
         click.echo(f"{address} {'admitted' if admitted else 'denied'}: line {entry.line}: {entry.text}")
     if not admitted:
         click.get_current_context().exit(1)
+
+
+@click.command(epilog="\b\nExample:\n  mailtraq check --config /etc/mailtraq/mailtraq.toml")
+@json_option
+@config_option
+def check(config: str | None, as_json: bool) -> None:
+    """
+    Read the configuration as a start would, with the open-relay proof, and say what is wrong or doubtful.
+
+    Exit code 0: a server may start with it; 2: not.
+    """
+    from .config import Configuration, ConfigurationError
+    from .judging import judge
+    from .offline import StoreUnusable, hosted
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    configuration: Configuration | None = None
+    try:
+        configuration = read_configuration(config)
+        with hosted(configuration) as (directory, accounts):
+            warnings = judge(configuration, directory, accounts)
+    except ConfigurationError as error:
+        errors = error.problems
+    except (Unusable, StoreUnusable) as error:
+        errors = tuple(str(error).splitlines())
+    if as_json:
+        print_json({"ok": not errors, "errors": errors, "warnings": warnings})
+    else:
+        for line in (*errors, *(f"warning: {warning}" for warning in warnings)):
+            click.echo(line, err=True)
+        if configuration is not None and not errors:
+            click.echo(f"{configuration.file}: a server may start with it.")
+    if errors:
+        click.get_current_context().exit(2)
+
+
+@click.command(
+    epilog="\b\nExample:\n  mailtraq explain '{\"service\": \"mx\", \"client\": \"203.0.113.9\","
+    ' "mail_from": "a@b.example", "rcpt_to": ["x@elsewhere.example"]}\''
+)
+@click.argument("scenario", metavar="SCENARIO|-")
+@json_option
+@config_option
+def explain(scenario: str, config: str | None, as_json: bool) -> None:
+    """
+    Say what policy would do with a session, without a connection.
+
+    SCENARIO is a JSON object, "-" reads it from standard input: service, client, own, recent_login {account, protocol,
+    seconds_ago}, helo, auth, mail_from, rcpt_to. Accounts come from the store; no server needs to run.
+    """
+    import json
+    import time
+
+    from mailtraq_py.interfaces.failures import TemporaryFailure
+    from mailtraq_py.policy.explain import BadScenario, render
+    from mailtraq_py.policy.explain import explain as play
+    from mailtraq_py.policy.problems import BadPolicy
+    from mailtraq_py.store.immediate import run_now
+
+    from .cli_resolver import BlockingResolver
+    from .config import ConfigurationError
+    from .judging import judge
+    from .offline import StoreUnusable, hosted
+    from .settings import nameservers, policy_settings
+
+    text = sys.stdin.read() if scenario == "-" else scenario
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise Unusable(f"the scenario is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise Unusable("the scenario is no JSON object")
+    configuration = read_configuration(config)
+    try:
+        with hosted(configuration) as (directory, accounts):
+            resolver = BlockingResolver(nameservers(configuration))
+            told = run_now(play(policy_settings(configuration), given, directory, resolver, time.time()))
+            try:
+                judge(configuration, directory, accounts)
+            except ConfigurationError as error:
+                click.echo(f"warning: a server would not start with this configuration:\n{error}", err=True)
+    except (BadScenario, BadPolicy, ConfigurationError) as error:
+        raise Unusable(str(error)) from None
+    except StoreUnusable as error:
+        raise Refused(str(error)) from None
+    except TemporaryFailure as failure:
+        raise Refused(f"the store cannot say that now: {failure.reason}") from None
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(render(told, given), nl=False)

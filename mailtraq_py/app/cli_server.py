@@ -59,9 +59,19 @@ def trial(directory: Path) -> None:
 
     It hosts example.test with the accounts alice and bob; mail for elsewhere does not leave the machine.
     """
+    from .config import ConfigurationError
+    from .offline import StoreUnusable
+    from .service import CannotStart
     from .trial import run_trial
 
-    run_trial(directory)
+    try:
+        run_trial(directory)
+    except ConfigurationError as error:
+        raise Unusable(str(error)) from None
+    except (CannotStart, StoreUnusable) as error:
+        raise Refused(str(error)) from None
+    except OSError as error:
+        raise Refused(f"{error.filename}: {error.strerror}") from None
 
 
 @click.command(epilog="\b\nExample:\n  mailtraq reload --config /etc/mailtraq/mailtraq.toml")

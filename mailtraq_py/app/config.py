@@ -88,6 +88,12 @@ class Configuration:
         scheme, _, path = url.partition(":")
         return f"sqlite:{self.path(path)}" if scheme == "sqlite" else url
 
+    @property
+    def store_exists(self) -> bool:
+        """Whether the store has been made already."""
+        scheme, _, path = self.store_url.partition(":")
+        return scheme != "sqlite" or Path(path).exists()
+
     def path(self, text: str) -> Path:
         """A path as the file writes it: relative ones begin in the file's folder."""
         return self.file.parent / text

@@ -42,3 +42,18 @@ def parse_listen(text: str) -> ListenAddress:
         except ValueError:
             raise ValueError(f"{host} is no IP address") from None
     return ListenAddress(host, port)
+
+
+def parse_nameserver(text: str) -> ListenAddress:
+    """
+    Read an IP address with or without a port, 53 if it has none.
+
+    Raises:
+        ValueError: what stands there is neither.
+    """
+    try:
+        return ListenAddress(str(ipaddress.ip_address(text)), 53)
+    except ValueError:
+        address = parse_listen(text)
+        ipaddress.ip_address(address.host)
+        return address

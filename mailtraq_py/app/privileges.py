@@ -8,6 +8,8 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +71,22 @@ def become(identity: Identity) -> None:
     os.setresuid(identity.uid, identity.uid, identity.uid)
     if identity.uid != 0 and 0 in os.getresuid():
         raise RuntimeError("root was not given up")
+
+
+@contextmanager
+def acting_as(identity: Identity | None) -> Iterator[None]:
+    """Act as somebody for a while, and be root again afterwards; None: as whoever we are."""
+    if identity is None:
+        yield
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    os.setegid(identity.gid)
+    os.seteuid(identity.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
 
 
 def make_private_folder(folder: Path, owner: Identity | None = None) -> None:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from mailtraq_py.mail.address import fold_domain, parse_address
 
-from .listen import parse_listen
+from .listen import parse_listen, parse_nameserver
 
 Access = Literal["any", "firewall", "firewall+lan", "firewall+lan+recent", "granted_except", "denied_except"]
 Texts = tuple[str, ...]
@@ -47,10 +47,16 @@ def _checked_next_hop(text: str) -> str:
     return text
 
 
+def _checked_nameserver(text: str) -> str:
+    parse_nameserver(text)
+    return text
+
+
 Listen = Annotated[str, AfterValidator(_checked_listen)]
 DomainName = Annotated[str, AfterValidator(_checked_domain)]
 Mailbox = Annotated[str, AfterValidator(_checked_mailbox)]
 NextHop = Annotated[str, AfterValidator(_checked_next_hop)]
+NameserverAddress = Annotated[str, AfterValidator(_checked_nameserver)]
 
 
 class Table(BaseModel):
@@ -109,7 +115,7 @@ class Outbound(Table):
     capture: Mailbox = ""
     port: Port = 25
     tls: Literal["opportunistic", "required", "none"] = "opportunistic"
-    nameservers: Texts = ()
+    nameservers: tuple[NameserverAddress, ...] = ()
     allow_private: bool = False
     retry_seconds: tuple[Positive, ...] = (300, 900, 1800, 3600, 7200, 14400)
     expire_seconds: Positive = 432_000

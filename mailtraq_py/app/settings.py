@@ -1,6 +1,6 @@
 """
-From the tables of the file to policy's settings. Lists that lie in files of their own are read here; what entries mean
-is judged by policy.
+From the tables of the file to the settings of policy and queue. Lists that lie in files of their own are read here;
+what entries mean is judged by policy.
 
 Tables and settings have the same names for the same things, so most of this is one loop; what differs is said in
 `read` and `_service`.
@@ -14,12 +14,15 @@ from ipaddress import ip_address
 from typing import Any, TypeVar, get_type_hints
 
 from mailtraq_py.interfaces.connection import Protocol, Role
+from mailtraq_py.mail.address import fold_domain
 from mailtraq_py.policy import settings as policy
 from mailtraq_py.policy.settings import ROLES, Entries, Entry, ListUnreadable, read_list
+from mailtraq_py.queue.settings import OutboundSettings
+from mailtraq_py.queue.tlspolicy import TLSUse
 
 from . import sections
 from .config import Configuration, ConfigurationError, ConfigurationProblem, print_path
-from .listen import parse_listen
+from .listen import parse_listen, parse_nameserver
 from .machine import gateways, own_addresses
 from .tomllines import KeyPath
 
@@ -42,6 +45,30 @@ def policy_settings(configuration: Configuration) -> policy.PolicySettings:
     return _PolicyReader(configuration).read()
 
 
+def outbound_settings(configuration: Configuration) -> OutboundSettings:
+    """What the queue works by."""
+    keys, outbound = configuration.keys, configuration.keys.outbound
+    return OutboundSettings(
+        hostname=keys.hostname,
+        smarthost=outbound.smarthost,
+        port=outbound.port,
+        tls=TLSUse(outbound.tls),
+        own_names=frozenset({fold_domain(keys.hostname)}) if keys.hostname else frozenset(),
+        own_addresses=frozenset(_own_addresses(configuration)),
+        allow_private=outbound.allow_private,
+        capture=outbound.capture,
+        retry_seconds=tuple(map(float, outbound.retry_seconds)),
+        delay_report_seconds=float(outbound.delay_report_seconds),
+        max_connections=outbound.max_connections,
+    )
+
+
+def nameservers(configuration: Configuration) -> list[tuple[str, int]] | None:
+    """(address, port) pairs; None for those of the system."""
+    found = [parse_nameserver(text) for text in configuration.keys.outbound.nameservers]
+    return [(each.host, each.port) for each in found] or None
+
+
 class _PolicyReader:
     """Fills policy's settings; each entry keeps the file and line it stands in."""
 
@@ -57,7 +84,7 @@ class _PolicyReader:
             keys,
             (),
             lan=self._entries(keys.lan.addresses, ("lan", "addresses")),
-            own_addresses=self._own_addresses(),
+            own_addresses=_own_addresses(self._configuration),
             gateways=gateways(),
             recent_login=self._fill(policy.RecentLoginSettings, keys.recent_login, ("recent_login",)),
             services=tuple(self._service(path, service) for path, service in self._configuration.services()),
@@ -138,13 +165,12 @@ class _PolicyReader:
         self._problems.append(self._configuration.problem(reason, *path))
         return ()
 
-    def _own_addresses(self) -> tuple[str, ...]:
-        """The machine's, and those that services listen on (a host name there stands for the machine's own)."""
-        listened = [
-            parse_listen(text).host for _, service in self._configuration.services() for text in service.listen
-        ]
-        bound = [host for host in listened if _is_address(host) and not ip_address(host).is_unspecified]
-        return tuple(dict.fromkeys([*own_addresses(), *bound]))
+
+def _own_addresses(configuration: Configuration) -> tuple[str, ...]:
+    """The machine's, and those that services listen on (a host name there stands for the machine's own)."""
+    listened = [parse_listen(text).host for _, service in configuration.services() for text in service.listen]
+    bound = [host for host in listened if _is_address(host) and not ip_address(host).is_unspecified]
+    return tuple(dict.fromkeys([*own_addresses(), *bound]))
 
 
 def _is_address(host: str) -> bool:

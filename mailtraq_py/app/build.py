@@ -1,0 +1,194 @@
+"""
+The wiring: from a configuration to everything that serves it. The one place that names concrete classes together.
+
+    Store      database, contents, queue, directory, recent-login rows, hub
+    Policy     over directory, resolver and recent logins; replaced as one by a reload
+    Accept     the door into the store, and the reports that come of it
+    Runner     what leaves: a relay, or the capturing mailbox
+    Listener   one for each service: see listeners.py
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from mailtraq_py.delivery.accept import Accept, AcceptSettings
+from mailtraq_py.delivery.reports import Reports
+from mailtraq_py.interfaces.failures import TemporaryFailure
+from mailtraq_py.net.resolver import Resolver
+from mailtraq_py.net.tls import CertificatePaths, TLSContexts
+from mailtraq_py.policy.build import build_policy
+from mailtraq_py.policy.chain import Policy
+from mailtraq_py.policy.ratelimit import Bans
+from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
+from mailtraq_py.queue.attempt import Carrier
+from mailtraq_py.queue.capture import Capture
+from mailtraq_py.queue.connections import Connections
+from mailtraq_py.queue.nexthop import NextHops
+from mailtraq_py.queue.relay import Relay
+from mailtraq_py.queue.runner import Runner
+from mailtraq_py.queue.settings import OutboundSettings
+from mailtraq_py.servers.login import Logins
+from mailtraq_py.store.store import Store
+
+from .config import Configuration
+from .judging import judge
+from .listeners import Surroundings
+from .settings import nameservers, outbound_settings, policy_settings
+
+EXPIRY_SECONDS = 60.0
+EXPIRY_ROWS = 1000
+
+
+def tls_contexts(configuration: Configuration) -> TLSContexts:
+    """
+    The certificates; none where no file is named.
+
+    Raises:
+        BadCertificate: a file cannot be used.
+    """
+    tables: list[Any] = [configuration.keys.tls, *configuration.keys.tls.names]
+    return TLSContexts(
+        [
+            CertificatePaths(
+                str(configuration.path(table.certificate)), str(configuration.path(table.key or table.certificate))
+            )
+            for table in tables
+            if table.certificate
+        ]
+    )
+
+
+class Server:
+    """
+    Everything that serves one configuration.
+
+    Args:
+        configuration: judged already.
+        tls: the certificates, read before root was given up.
+        store: open.
+        reactor: to work on.
+        clock: seconds since the epoch.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, configuration: Configuration, tls: TLSContexts, store: Store, reactor: Any, clock: Callable[[], float]
+    ) -> None:
+        keys = configuration.keys
+        self._tls = tls
+        self._store = store
+        self._reactor = reactor
+        self._clock = clock
+        self._bans = Bans()
+        self._resolver = Resolver(reactor, nameservers(configuration))
+        rules = RecentLoginRules(policy_settings(configuration).recent_login)
+        self._recent = RecentLogins(store.recent_rows, rules, clock)
+        self._policy = self._build_policy(configuration, 1)
+        self._recent.rules = self._policy.recent_rules
+        reports = Reports(keys.hostname, store.content, store.directory, keys.outbound.expire_seconds, clock)
+        accept_settings = AcceptSettings(
+            keys.hostname, keys.limits.max_message_octets, keys.limits.max_hops, keys.outbound.expire_seconds
+        )
+        outbound = outbound_settings(configuration)
+        self._runner = Runner(
+            reactor,
+            store.queue,
+            self._carrier(outbound),
+            reports,
+            store.content,
+            store.hub,
+            outbound,
+            keys.hostname,
+            random.SystemRandom().random,
+        )
+        surroundings = Surroundings(
+            keys,
+            lambda: self._policy,
+            store,
+            Accept(accept_settings, store.content, store.acceptance, reports, clock),
+            Logins(lambda: self._policy, store.directory, self._recent),
+            self._recent,
+            tls,
+            reactor,
+            clock,
+        )
+        self._listeners = {
+            service.name: (surroundings.listener(path, service), service.tls == "implicit")
+            for path, service in configuration.services()
+        }
+        self._expiry = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
+        self._expiry.clock = reactor
+
+    def factory(self, service: str) -> IProtocolFactory:
+        """What listens for a service."""
+        listener, implicit = self._listeners[service]
+        factory: IProtocolFactory = listener.with_tls(self._tls.for_server()) if implicit else listener
+        return factory
+
+    def start(self) -> None:
+        """Begin to work on the queue and to forget what is old."""
+        self._runner.start()
+        self._expiry.start(EXPIRY_SECONDS, now=False)
+
+    def replace_policy(self, configuration: Configuration, number: int) -> tuple[str, ...]:
+        """
+        Bring another configuration's policy into force, from the next decision on.
+
+        Returns:
+            warnings.
+
+        Raises:
+            ConfigurationError: it has errors, or would relay for strangers; the one in force stays.
+        """
+        warnings = judge(configuration, self._store.directory)
+        self._policy = self._build_policy(configuration, number)
+        self._recent.rules = self._policy.recent_rules
+        return warnings
+
+    def _build_policy(self, configuration: Configuration, number: int) -> Policy:
+        return build_policy(
+            policy_settings(configuration),
+            self._store.directory,
+            self._resolver,
+            self._recent,
+            number,
+            bans=self._bans,
+            clock=self._reactor,
+        )
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End sessions and deliveries, each with this grace, then close the store."""
+        if self._expiry.running:
+            self._expiry.stop()
+        await gatherResults(
+            [
+                *(listener.stop_sessions(grace_seconds) for listener, _ in self._listeners.values()),
+                Deferred.fromCoroutine(self._runner.stop(grace_seconds)),
+            ]
+        )
+        await self._store.close()
+
+    def _carrier(self, settings: OutboundSettings) -> Carrier:
+        store = self._store
+        if settings.capture:
+            return Capture(settings.capture, store.directory, store.content, store.acceptance, self._clock)
+        next_hops = NextHops(settings, self._resolver, random.SystemRandom().shuffle)
+        return Relay(settings, next_hops, Connections(self._reactor, settings, self._tls), store.content, self._clock)
+
+    async def _expire(self) -> None:
+        """Forget recent logins that are worth nothing any more, a few at a time."""
+        before = self._clock() - self._recent.rules.horizon_seconds
+        try:
+            while await self._store.recent_rows.expire(before, EXPIRY_ROWS) == EXPIRY_ROWS:
+                pass
+        except TemporaryFailure as failure:
+            self.log.warn("expiry-failed", event="expiry-failed", reason=failure.reason)

@@ -1,0 +1,65 @@
+"""
+The store as commands use it: beside a server that runs or none; refusals become exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .cli_options import Refused, read_configuration
+
+if TYPE_CHECKING:
+    from mailtraq_py.store.store import Store
+
+    from .config import Configuration
+
+_T = TypeVar("_T")
+
+
+class OpenStore:
+    """A store whose coroutines are run one at a time, here and now."""
+
+    def __init__(self, configuration: Configuration, store: Store) -> None:
+        self.configuration = configuration
+        self.administration = store.administration
+        self.queue = store.queue
+        self.recent_rows = store.recent_rows
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """
+        Run a coroutine of the store to its end.
+
+        Raises:
+            Refused: the store refuses, or cannot just now; the message says why.
+        """
+        from mailtraq_py.interfaces.failures import TemporaryFailure
+        from mailtraq_py.store import administration
+        from mailtraq_py.store.immediate import run_now
+
+        try:
+            return run_now(coroutine)
+        except administration.Refused as error:
+            raise Refused(str(error)) from None
+        except TemporaryFailure as failure:
+            raise Refused(f"the store cannot do that now: {failure.reason}") from None
+
+
+@contextmanager
+def open_store(config: str | None) -> Iterator[OpenStore]:
+    """
+    Open the configuration's store, making it if it is not there.
+
+    Raises:
+        Unusable: the configuration is wrong.
+        Refused: the store cannot be opened.
+    """
+    from .offline import StoreUnusable, offline_store
+
+    configuration = read_configuration(config)
+    try:
+        with offline_store(configuration) as store:
+            yield OpenStore(configuration, store)
+    except StoreUnusable as error:
+        raise Refused(str(error)) from None

@@ -1,0 +1,144 @@
+"""
+A listener for each service: its limits, and how a session is made for a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailtraq_py.interfaces.connection import Connection
+from mailtraq_py.interfaces.delivery import IAccept
+from mailtraq_py.interfaces.policy import IRecentLogins
+from mailtraq_py.net.tls import TLSContexts
+from mailtraq_py.policy.chain import Policy
+from mailtraq_py.policy.settings import ROLES
+from mailtraq_py.servers.admission import Admission, ConnectionCounts
+from mailtraq_py.servers.imap.session import IMAPSession
+from mailtraq_py.servers.imap.settings import IMAPServiceSettings, IMAPSurroundings
+from mailtraq_py.servers.listener import Listener
+from mailtraq_py.servers.login import Logins
+from mailtraq_py.servers.pop3.service import MaildropLocks, POP3Service, POP3ServiceSettings
+from mailtraq_py.servers.pop3.session import POP3Session
+from mailtraq_py.servers.smtp.session import SMTPSession
+from mailtraq_py.servers.smtp.settings import SMTPServiceSettings, SMTPSurroundings
+from mailtraq_py.store.store import Store
+
+from . import sections
+from .settings import PROTOCOLS
+from .tomllines import KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the sessions of all services share. `policy` gives the one in force; `clock` seconds since the epoch."""
+
+    keys: sections.Keys
+    policy: Callable[[], Policy]
+    store: Store
+    accept: IAccept
+    logins: Logins
+    recent: IRecentLogins
+    tls: TLSContexts
+    reactor: Any
+    clock: Callable[[], float]
+    counts: ConnectionCounts = field(default_factory=ConnectionCounts)
+    maildrops: MaildropLocks = field(default_factory=MaildropLocks)
+
+    def listener(self, path: KeyPath, service: sections.Service) -> Listener:
+        """The factory of one service. `path` is its table's, which says its protocol."""
+        role = {}
+        if isinstance(service, sections.SMTPService):
+            make_session: Callable[[Connection], Any] = self._smtp(service)
+            role = {"role": ROLES[service.role]}
+        elif isinstance(service, sections.POP3Service):
+            make_session = self._pop3(service)
+        else:
+            make_session = self._imap(service)
+        admission = Admission(
+            service.name, self.counts, service.max_connections, service.max_connections_per_address
+        )
+        protocol = PROTOCOLS[str(path[0])]
+        return Listener(service.name, protocol, make_session, admission, self.reactor, self.clock, **role)
+
+    def _smtp(self, service: sections.SMTPService) -> Callable[[Connection], SMTPSession]:
+        settings = SMTPServiceSettings(
+            name=service.name,
+            hostname=self.keys.hostname,
+            role=ROLES[service.role],
+            tls=service.tls,
+            auth_without_tls=service.auth_without_tls,
+            is_lan=self._is_lan(service.name),
+            default_domain=self.keys.default_domain,
+            max_message_octets=self.keys.limits.max_message_octets,
+            max_recipients=service.max_recipients,
+            command_seconds=self.keys.timeouts.smtp_seconds,
+            data_seconds=self.keys.timeouts.smtp_seconds,
+        )
+        around = SMTPSurroundings(
+            policy=self.policy,
+            directory=self.store.directory,
+            accept=self.accept,
+            logins=self.logins,
+            tls=self.tls,
+            reactor=self.reactor,
+            now=self.clock,
+        )
+        return lambda connection: SMTPSession(settings, around, connection)
+
+    def _pop3(self, service: sections.POP3Service) -> Callable[[Connection], POP3Session]:
+        shared = POP3Service(
+            settings=POP3ServiceSettings(
+                name=service.name,
+                hostname=self.keys.hostname,
+                starttls=service.tls == "starttls",
+                login_seconds=self.keys.timeouts.login_seconds,
+                idle_seconds=self.keys.timeouts.pop3_seconds,
+            ),
+            policy=self.policy,
+            logins=self.logins,
+            allows_plaintext=lambda client: self.policy().allows_plaintext(service.name, client),
+            mailboxes=self.store.mailboxes,
+            content=self.store.content,
+            hub=self.store.hub,
+            tls=self.tls,
+            locks=self.maildrops,
+            clock=self.clock,
+        )
+        return lambda connection: POP3Session(shared, connection)
+
+    def _imap(self, service: sections.Service) -> Callable[[Connection], IMAPSession]:
+        settings = IMAPServiceSettings(
+            name=service.name,
+            hostname=self.keys.hostname,
+            tls=service.tls,
+            auth_without_tls=service.auth_without_tls,
+            is_lan=self._is_lan(service.name),
+            max_literal_octets=self.keys.limits.max_message_octets,
+            login_seconds=self.keys.timeouts.login_seconds,
+            idle_seconds=self.keys.timeouts.imap_seconds,
+            renew_seconds=max(1.0, self.keys.recent_login.relay_seconds / 3),
+        )
+        around = IMAPSurroundings(
+            mailboxes=self.store.mailboxes,
+            content=self.store.content,
+            hub=self.store.hub,
+            policy=self.policy,
+            directory=self.store.directory,
+            logins=self.logins,
+            recent=self.recent,
+            tls=self.tls,
+            reactor=self.reactor,
+            now=self.clock,
+        )
+        return lambda connection: IMAPSession(settings, around, connection)
+
+    def _is_lan(self, service: str) -> Callable[[str], bool]:
+        """Asks the policy in force."""
+
+        def is_lan(client: str) -> bool:
+            chain = self.policy().services.get(service)
+            return chain is not None and chain.trust.in_lan(client)
+
+        return is_lan

@@ -1,0 +1,259 @@
+"""
+The running server: start, reload, stop.
+
+    prepare                    policy proven, certificates read, ports bound; nothing is running yet
+    privilegedStartService     root is given up; the process's files are taken
+    startService               the store opens, sessions may come
+    SIGHUP                     the file is read again; policy changes, or stays in force when the file is wrong
+    stopService                no new connections; running commands end, within the grace; then queue and store
+
+twistd forks, if it does, between the first two, so threads and databases begin after it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+from twisted.application.service import IServiceCollection, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import ILogObserver, Logger
+from twisted.python.failure import Failure
+
+from mailtraq_py import __version__
+from mailtraq_py.net.tls import BadCertificate, TLSContexts
+from mailtraq_py.store.migrate import StoreRefused
+from mailtraq_py.store.sqlite import LibraryTooOld
+from mailtraq_py.store.store import Store
+
+from .binding import BoundSocket, CannotBind, bind_all, close_all
+from .build import Server, tls_contexts
+from .config import Configuration, ConfigurationError, load
+from .judging import judge
+from .logs import LogFile, LogLines
+from .offline import StoreUnusable, hosted
+from .pidfile import AlreadyRunning, PidFile
+from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
+from .reload import keys_that_need_restart
+
+BACKGROUND_LOG_NAME = "mailtraq.log"
+
+
+class CannotStart(Exception):
+    """Something other than the configuration is in the way; the message says what."""
+
+
+class MailService(Service):
+    """
+    The server as Twisted's application framework runs it.
+
+    Args:
+        configuration: what to serve.
+        reactor: to serve with.
+        foreground: whether standard output is there to log to.
+        clock: seconds since the epoch.
+
+    `ready` fires when it serves.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        reactor: Any,
+        *,
+        foreground: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.setName("mailtraq")  # type: ignore[no-untyped-call]
+        self.configuration = configuration
+        self.warnings: tuple[str, ...] = ()
+        self.ready: Deferred[None] = Deferred()
+        self._reactor = reactor
+        self._foreground = foreground
+        self._clock = clock
+        self._number = 1
+        self._bound: list[BoundSocket] = []
+        self._ports: list[IListeningPort] = []
+        self._contexts: TLSContexts | None = None
+        self._identity: Identity | None = None
+        self._log_file: LogFile | None = None
+        self._pid_file: PidFile | None = None
+        self._server: Server | None = None
+
+    # -- start -----------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """
+        Do all that may fail before anything runs.
+
+        Raises:
+            ConfigurationError: the configuration is wrong, or would make an open relay.
+            CannotStart: a port is taken, a folder cannot be made.
+        """
+        configuration, keys = self.configuration, self.configuration.keys
+        if not any(True for _ in configuration.services()):
+            raise ConfigurationError([configuration.problem("no [[smtp]], [[pop3]] or [[imap]]: nothing to serve")])
+        warnings = []
+        if is_root():
+            if keys.user:
+                try:
+                    self._identity = find_identity(keys.user, keys.group)
+                except ValueError as error:
+                    raise ConfigurationError([configuration.problem(str(error), "user")]) from None
+            else:
+                warnings.append("runs as root: set `user` in the configuration")
+        try:
+            with acting_as(self._identity), hosted(configuration) as (directory, accounts):
+                warnings += judge(configuration, directory, accounts)
+            self._contexts = tls_contexts(configuration)
+        except BadCertificate as error:
+            raise ConfigurationError([configuration.problem(str(error), "tls")]) from None
+        except StoreUnusable as error:
+            raise CannotStart(str(error)) from None
+        self.warnings = tuple(warnings)
+        try:
+            make_private_folder(configuration.data_dir, self._identity)
+            self._bound = bind_all(configuration)
+            self._log_file = self._open_log()
+        except CannotBind as error:
+            raise CannotStart(str(error)) from None
+        except OSError as error:
+            raise CannotStart(f"{error.filename}: {error.strerror}") from None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become part of an application; its log lines are ours from now on."""
+        if hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self.log_lines())
+        super().setServiceParent(IServiceCollection(parent, parent))  # type: ignore[no-untyped-call]
+
+    def log_lines(self) -> LogLines:
+        """The observer that writes the log as the configuration says."""
+        settings = self.configuration.keys.log
+        if self._log_file is None:
+            self._log_file = self._open_log()
+        return LogLines(self._log_file.write, settings.format, settings.level)
+
+    def privilegedStartService(self) -> None:
+        """Give up root, and see that nobody else works on data_dir."""
+        os.umask(0o077)
+        if self._identity is not None:
+            become(self._identity)
+        self._pid_file = PidFile(self.configuration.data_dir)
+        try:
+            self._pid_file.take()
+        except (AlreadyRunning, OSError) as error:
+            close_all(self._bound)
+            print(f"mailtraq: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+
+    def startService(self) -> None:
+        """Open the store and serve; after a crash the store is cleared up first, while the reactor runs."""
+        super().startService()  # type: ignore[no-untyped-call]
+        Deferred.fromCoroutine(self._start()).addErrback(self._start_failed)
+
+    async def _start(self) -> None:
+        keys = self.configuration.keys
+        store = Store(
+            self.configuration.store_url,
+            self.configuration.data_dir,
+            self._reactor,
+            self._clock,
+            keys.default_domain,
+        )
+        await store.start()
+        assert self._contexts is not None  # noqa: S101 - prepare came before
+        self._server = Server(self.configuration, self._contexts, store, self._reactor, self._clock)
+        self._server.start()
+        for bound in self._bound:
+            factory = self._server.factory(bound.service)
+            port = self._reactor.adoptStreamPort(bound.socket.fileno(), bound.socket.family, factory)
+            self._ports.append(port)
+            self.log.info("listen", event="listen", service=bound.service, address=str(bound.address))
+            bound.socket.close()
+        self._bound = []
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
+        for warning in self.warnings:
+            self.log.warn("warning", event="warning", reason=warning)
+        self.log.info("ready", event="ready", version=__version__, process=os.getpid())
+        self.ready.callback(None)
+
+    def _start_failed(self, failure: Failure) -> None:
+        """Nothing can be served: say why, end the process."""
+        if isinstance(failure.value, (StoreRefused, LibraryTooOld, OSError, apsw.Error)):
+            self.log.critical("start-failed", event="start-failed", reason=failure.getErrorMessage())
+        else:
+            self.log.failure("the server could not start", failure=failure)
+        print(f"mailtraq: the server could not start: {failure.getErrorMessage()}", file=sys.__stderr__)
+        if not self._reactor.running:
+            raise SystemExit(1)
+        self._reactor.stop()
+
+    def _open_log(self) -> LogFile:
+        keys = self.configuration.keys
+        path = None
+        if keys.log.file:
+            path = str(self.configuration.path(keys.log.file))
+        elif not self._foreground:
+            path = str(self.configuration.data_dir / BACKGROUND_LOG_NAME)
+        owner = self._identity
+        return LogFile(path, (owner.uid, owner.gid) if owner else None)
+
+    # -- reload ----------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the file again; bring its policy into force, or keep the running one and say why."""
+        errors: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
+        restart: tuple[str, ...] = ()
+        try:
+            fresh = load(self.configuration.file)
+            if self._server is not None:
+                warnings = self._server.replace_policy(fresh, self._number + 1)
+            restart = keys_that_need_restart(self.configuration, fresh)
+            self._number += 1
+        except ConfigurationError as error:
+            errors = error.problems
+        if self._log_file is not None:
+            self._log_file.reopen()
+        for problem in errors:
+            self.log.error("reload-refused", event="reload-refused", reason=problem, number=self._number)
+        if not errors:
+            self.log.info("reload", event="reload", number=self._number, restart=restart, warnings=warnings)
+        if self._pid_file is not None:
+            self._pid_file.tell_reload(
+                {
+                    "time": self._clock(),
+                    "number": self._number,
+                    "errors": errors,
+                    "warnings": warnings,
+                    "restart": restart,
+                }
+            )
+
+    # -- stop ------------------------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.log.info("stopping", event="stopping")
+        close_all(self._bound)
+        for port in self._ports:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        if self._server is not None:
+            await self._server.stop(self.configuration.keys.timeouts.stop_seconds)
+        if self._pid_file is not None:
+            self._pid_file.release()
+        self.log.info("stopped", event="stopped")
