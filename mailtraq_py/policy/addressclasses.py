@@ -26,7 +26,7 @@ from .settings import entries
 
 _BOXES_MAX = 1024
 _CUTS_MAX = 200_000
-_SAMPLES = 1 << 17
+_SAMPLES = 1 << 15
 _GOLDEN = 2654435769  # 2**32 divided by the golden ratio: successive multiples are spread evenly
 
 # What nobody on the Internet has (RFC 6890); documentation networks stay in, for examples.

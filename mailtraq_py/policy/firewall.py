@@ -37,6 +37,7 @@ _SPANS_MAX = 16  # a pattern that needs more spans than this is kept as a grid
 _MAPPED = 0xFFFF << 32
 
 _OCTETS = re.compile(r"[0-9*?%]{1,3}(?:\.[0-9*?%]{1,3}){3}\Z")
+_LITERAL = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\Z")
 _SHORT = re.compile(r"[0-9.*?%]{1,15}\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 _LETTER = re.compile(r"[a-z]")
@@ -121,6 +122,9 @@ def parse_rules(entries: Entries, key: str, problems: Problems) -> tuple[Rule, .
 
 
 def _parse_pattern(text: str) -> tuple[tuple[Span, ...], tuple[Grid, ...]]:
+    if _LITERAL.match(text):
+        value = _parse_literal(text).value
+        return (Span(value, value),), ()
     if not text:
         raise ValueError("names no address")
     if any(character.isspace() for character in text):
@@ -281,7 +285,8 @@ def _octet_values(part: str) -> int:
     return found
 
 
-def _runs(values: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=4096)
+def _runs(values: int) -> tuple[tuple[int, int], ...]:
     """A set of octet values as (first, last) pairs."""
     runs: list[tuple[int, int]] = []
     for value in range(256):
@@ -290,7 +295,7 @@ def _runs(values: int) -> list[tuple[int, int]]:
                 runs[-1] = (runs[-1][0], value)
             else:
                 runs.append((value, value))
-    return runs
+    return tuple(runs)
 
 
 def _grid_spans(grid: Grid) -> list[Span] | None:
@@ -305,7 +310,9 @@ def _grid_spans(grid: Grid) -> list[Span] | None:
     if count > _SPANS_MAX:
         return None
     shift = 8 * (4 - depth)
-    before = [[value for value in range(256) if values >> value & 1] for values in grid[: depth - 1]]
+    before = [
+        [value for first, last in _runs(values) for value in range(first, last + 1)] for values in grid[: depth - 1]
+    ]
     host_bits = (1 << shift) - 1
     spans: list[Span] = []
     for leading in product(*before):

@@ -26,6 +26,7 @@ from mailtraq_py.mail.address import Address, parse_address
 from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, ReversePath
 
 from .addressclasses import AddressClass, address_classes
+from .addresslist import parse_accept_list, parse_kill_list, parse_patterns
 from .build import build_policy
 from .chain import Policy
 from .firewall import FirewallList, parse_rules
@@ -115,16 +116,17 @@ class _Outsiders:
         self._service = service
         self._policy = policy
         self._directory = directory
-        self._senders = tuple(self._sender_samples(local_addresses))
+        self._local_addresses = local_addresses
         self._recipients = tuple(self._recipient_samples())
 
     async def find(self) -> Finding | None:
         """The finding of this service: the first class that gets through, if all that do are together too many."""
         own = own_addresses(self._settings.own_addresses)
+        senders = await self._sender_classes()
         through = {False: 0, True: 0}
         first: dict[bool, Finding] = {}
         for outsiders in address_classes(self._address_lists(), own):
-            finding = await self._ask(outsiders)
+            finding = await self._ask(outsiders, senders)
             if finding is None:
                 continue
             family = outsiders.ipv6
@@ -134,7 +136,7 @@ class _Outsiders:
                 return first[family]
         return None
 
-    async def _ask(self, outsiders: AddressClass) -> Finding | None:
+    async def _ask(self, outsiders: AddressClass, senders: Sequence[ReversePath]) -> Finding | None:
         local = next((text for text in self._settings.own_addresses if text != outsiders.example), "")
         service = self._service
         connection = Connection(
@@ -146,7 +148,7 @@ class _Outsiders:
         facts = replace(facts, helo=f"client.{_OUTSIDE}")
         if not (await self._policy.decide(Stage.HELLO, facts)).is_permit:
             return None
-        for path in self._senders:
+        for path in senders:
             sending = replace(facts, reverse_path=path)
             verdict = await self._policy.decide(Stage.SENDER, sending)
             if not verdict.is_permit:
@@ -207,6 +209,30 @@ class _Outsiders:
             looked_at += [relay.lists[name] for name in _named_lists(relay, "address_in") if name in relay.lists]
         return [FirewallList(parse_rules(one, "", Problems())) for one in looked_at if one]
 
+    async def _sender_classes(self) -> list[ReversePath]:
+        """One reverse-path of each class: of two in a class all lists of senders, and the directory, say the same."""
+        lists = self._service.lists
+        relay = self._service.relay
+        looked_at = [self._settings.barring.senders, lists.white_senders, lists.black_senders]
+        looked_at += _sender_lists(relay)
+        compiled = [parse_patterns(one, "", Problems()) for one in looked_at if one]
+        accept = parse_accept_list(relay.accept if isinstance(relay, IMailRelay) else (), "", Problems())
+        kill = parse_kill_list(self._service.senders.kill, "", Problems())
+        classes: dict[tuple[object, ...], ReversePath] = {}
+        for path in self._sender_samples(self._local_addresses):
+            key, domain = path.key, path.domain_key
+            destination = None if path.address is None else await self._directory.resolve(ForwardPath(path.address))
+            signature = (
+                path.is_null,
+                not path.is_null and await self._directory.is_local_domain(domain),
+                type(destination),
+                *(listed.matches(key) for listed in compiled),
+                accept.find(key, domain) is None,
+                kill.find(key, domain) is None,
+            )
+            classes.setdefault(signature, path)
+        return list(classes.values())
+
     def _sender_samples(self, local_addresses: Sequence[str]) -> Iterator[ReversePath]:
         yield NULL_PATH
         yield ReversePath(Address("somebody", _OUTSIDE))
@@ -216,7 +242,9 @@ class _Outsiders:
         yield ReversePath(Address("nobody", _OURS))
         lists = self._service.lists
         listed = [*self._settings.barring.senders, *lists.white_senders, *lists.black_senders]
-        listed += _sender_entries(self._service.relay)
+        relay = self._service.relay
+        listed += [entry for one in _sender_lists(relay) for entry in one]
+        listed += relay.accept if isinstance(relay, IMailRelay) else ()
         samples = {sample.key: sample for entry in listed for sample in pattern_samples(entry.text, _OUTSIDE)}
         yield from (ReversePath(sample) for sample in samples.values())
         users = {sample.local_part for sample in samples.values()}
@@ -249,14 +277,13 @@ def _named_lists(relay: CustomRelay, kind: str) -> list[str]:
     return sorted(word.partition(":")[2] for word in words if word.startswith(f"{kind}:"))
 
 
-def _sender_entries(relay: RelaySettings) -> Entries:
+def _sender_lists(relay: RelaySettings) -> list[Entries]:
+    """The relay's lists of sender patterns."""
     if isinstance(relay, MailtraqRelay):
-        return relay.always_from
-    if isinstance(relay, IMailRelay):
-        return relay.accept
+        return [relay.always_from]
     if isinstance(relay, CustomRelay):
-        return tuple(entry for name in _named_lists(relay, "sender_in") for entry in relay.lists.get(name, ()))
-    return ()
+        return [relay.lists.get(name, ()) for name in _named_lists(relay, "sender_in")]
+    return []
 
 
 def names_many_domains(pattern: str) -> bool:

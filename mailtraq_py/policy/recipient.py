@@ -66,9 +66,9 @@ class BlacklistedCheck:
         if self.grants is not None and (await self.grants.find(facts, Clock.RELAY)).logins:
             return None
         is_message = facts.message_octets is not None
-        if is_message or not self.delay_seconds:
-            return Verdict(Opinion.REFUSE, self.name, ground, BLACKLISTED_REPLY)
         marks = frozenset({ground})
+        if is_message or not self.delay_seconds:
+            return Verdict(Opinion.REFUSE, self.name, ground, BLACKLISTED_REPLY, marks=marks)
         return Verdict(Opinion.PERMIT, self.name, f"tarpit: {ground}", delay_seconds=self.delay_seconds, marks=marks)
 
     def _ground(self, facts: Facts) -> str:
