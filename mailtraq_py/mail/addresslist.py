@@ -81,7 +81,7 @@ def parse_addresses(value: bytes) -> list[ListedAddress]:
         position = reader.read(position)
     if position < end:
         entries.append(CUT_MARK)
-    elif reader is not None:
+    if reader is not None:
         reader.close_group()
     return entries
 

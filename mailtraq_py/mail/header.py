@@ -213,8 +213,8 @@ def parse_parameters(value: bytes) -> Parameters:
             text = plain.strip()
         else:
             text = _QUOTED_PAIR.sub(rb"\1", quoted) if b"\\" in quoted else quoted
-            if b"\n" in text or b"\r" in text or b"\0" in text:
-                text = unfold(text)
+        if b"\n" in text or b"\r" in text or b"\0" in text:
+            text = unfold(text)
         segment = _SEGMENT.match(name) if b"*" in name else None
         if segment is None:
             found.setdefault(name, text)

@@ -107,7 +107,7 @@ def usual_fields_of(header: bytes) -> tuple[bytes, Fields]:
             if name not in values:
                 values[name] = value
             elif name in _ADDRESS_FIELDS:
-                values[name] += b"," + value
+                values[name] = values[name].rstrip() + b"," + value
     return (b"\n".join(lines) + b"\n" if lines else b""), values
 
 
