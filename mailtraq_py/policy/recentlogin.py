@@ -77,6 +77,11 @@ class RecentLoginRules:
         """How long a clock runs."""
         return self.settings.access_seconds if clock is Clock.ACCESS else self.settings.relay_seconds
 
+    @property
+    def renewal_seconds(self) -> float:
+        """How long a renewed row is left alone."""
+        return max(self.settings.relay_seconds / 3, 0.5)
+
     def row_address(self, client: str) -> str:
         """The address under which a client's row is kept: its own, or its IPv6 prefix."""
         address = parse_client(client)
@@ -205,7 +210,7 @@ class RecentLogins:
         """Move a row's last login, unless that was done a moment ago; see IRecentLogins."""
         now = self._clock()
         last = self._written.get((self.rules.row_address(connection.client), account.id))
-        if last is not None and 0 <= now - last < self.rules.settings.relay_seconds / 3:
+        if last is not None and 0 <= now - last < self.rules.renewal_seconds:
             return False
         return await self._write(connection, account, tls, now, logged_in)
 
@@ -241,7 +246,7 @@ class RecentLogins:
         """Keep when a row was written; forget what is old enough to be written again, and the oldest past the bound."""
         self._written[key] = now
         self._written.move_to_end(key)
-        due = now - self.rules.settings.relay_seconds / 3
+        due = now - self.rules.renewal_seconds
         while self._written:
             oldest = next(iter(self._written))
             if self._written[oldest] > due and len(self._written) <= _REMEMBERED_WRITES_MAX:

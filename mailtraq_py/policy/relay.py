@@ -25,14 +25,15 @@ from .firewall import FirewallList
 from .recentlogin import Clock, RecentGrants
 from .trust import Trust
 
+NOT_THE_SENDER = "the sender is not an address of an account that logged in from here"
 ROLE_WORDS = {Role.MX: "in", Role.SUBMISSION: "out", Role.BOTH: "both"}
 
 
 class Unmet(NamedTuple):
-    """Why a fact is not true. `tells_peer`: the peer may read it, where nothing else grants relaying."""
+    """Why a fact is not true; `for_peer` is what the peer hears of it where nothing else grants relaying, or ""."""
 
     reason: str
-    tells_peer: bool = False
+    for_peer: str = ""
 
 
 Question = Callable[[Facts], Awaitable[Unmet | None]]
@@ -102,10 +103,10 @@ class RelayCheck:
             if unmet is None:
                 return Verdict(Opinion.PERMIT, self.name, group.name, trace=tuple(misses))
             misses.append(TraceLine(f"relay: {group.name}", None, unmet.reason))
-            if unmet.tells_peer:
+            if unmet.for_peer:
                 told = unmet
         if told is not None:
-            reply = Reply(550, f"Relaying not allowed: {told.reason}", "5.7.1")
+            reply = Reply(550, f"Relaying not allowed: {told.for_peer}", "5.7.1")
             return Verdict(Opinion.REFUSE, self.name, told.reason, reply, trace=tuple(misses))
         return self._refuse(facts, "no ground", tuple(misses))
 
@@ -185,7 +186,7 @@ class RelayFacts:
             if not grant.logins:
                 return Unmet(grant.reason)
             fault = await self._grants.sender_fault(grant, facts.reverse_path)
-            return Unmet(fault, tells_peer=True) if fault else None
+            return Unmet(fault, NOT_THE_SENDER) if fault else None
 
         return Fact("recent_login", question)
 
