@@ -136,7 +136,7 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
     named = 0 if command.by_uid else sum(high - low + 1 for low, high in view.number_ranges(uids))
     sent = 0
     while uids:
-        rows = await selection.mailbox.fetch(uids, plan.columns, limit)
+        rows: list[Row] = await selection.mailbox.fetch(uids, plan.columns, limit)
         if not rows:
             break
         numbers = list(view.numbers_of(map(_UID, rows)))
