@@ -22,9 +22,10 @@ from twisted.internet.defer import CancelledError, DeferredSemaphore, gatherResu
 from twisted.internet.defer import Deferred as TwistedDeferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailtraq_py.interfaces.delivery import IReports
-from mailtraq_py.interfaces.failures import TemporaryFailure
+from mailtraq_py.interfaces.failures import OverQuota, TemporaryFailure
 from mailtraq_py.interfaces.queue import Deferred, Failed, IQueue, Outcome, QueuedRecipient, Sent
 from mailtraq_py.interfaces.store import Acceptance, IChangeHub, IContent
 from mailtraq_py.mail.changes import Change
@@ -169,8 +170,7 @@ class Runner:
             self._messages.discard(work)
             self._held.difference_update(row.id for row in rows)
             if result is not None:
-                # Our bug: the rows come back when their lease ends.
-                self.log.failure("the queue failed at a message", failure=result, message_id=rows[0].acceptance_id)
+                self._note_bug(result, rows[0])
             if self._is_full:
                 self._wake()
 
@@ -202,11 +202,11 @@ class Runner:
         by_destination: dict[str, list[QueuedRecipient]] = {}
         for row in rows:
             by_destination.setdefault(self._carrier.destination(row), []).append(row)
-        working = [
-            TwistedDeferred.fromCoroutine(self._work(destination, group, leased))
-            for destination, group in by_destination.items()
-        ]
-        waiting = [settled for results in await gatherResults(working, consumeErrors=True) for settled in results]
+        working = []
+        for destination, group in by_destination.items():
+            work = TwistedDeferred.fromCoroutine(self._work(destination, group, leased))
+            working.append(work.addErrback(self._note_bug, rows[0]))
+        waiting = [settled for results in await gatherResults(working) for settled in results]
         if not waiting:
             return
         try:
@@ -246,6 +246,11 @@ class Runner:
             await self._settle(at_once, [])
         return [each for each in settled if needs_report(each, now)]
 
+    def _note_bug(self, failure: Failure, row: QueuedRecipient) -> list[Settled]:
+        """Our bug ends one attempt, not the queue; the rows come back when their lease ends."""
+        self.log.failure("the queue failed at a message", failure=failure, message_id=row.acceptance_id)
+        return []
+
     async def _carry(self, rows: Sequence[QueuedRecipient]) -> list[Attempt]:
         carrying = TwistedDeferred.fromCoroutine(self._carrier.carry(rows))
         self._carrying.add(carrying)
@@ -282,7 +287,12 @@ class Runner:
         """Write outcomes; a store in trouble is asked again, since forgetting a success sends a message twice."""
         for pause in (*SETTLE_PAUSES_SECONDS, None):
             try:
-                await self._queue.settle(self._owner, outcomes, reports)
+                try:
+                    await self._queue.settle(self._owner, outcomes, reports)
+                except OverQuota:
+                    # Whoever lets his mailbox fill up hears nothing more (RFC 5321 6.1: a report causes no report).
+                    self.log.info("report-dropped", event="report-dropped", reason="over quota")
+                    await self._queue.settle(self._owner, outcomes, [])
                 if any(isinstance(outcome, Deferred) for outcome in outcomes):
                     self._wake()  # something may be due sooner than the loop believes
                 return
