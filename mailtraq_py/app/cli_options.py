@@ -15,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from .config import Configuration
+    from .location import Location
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -51,30 +52,58 @@ def json_option(command: _Command) -> _Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(command)
 
 
-def read_configuration(config: str | None, *, as_owner: bool = True) -> Configuration:
+def find_location(config: str | None) -> Location:
     """
-    Read the configuration; as root, become the owner of data_dir first.
+    Where the store is; as root, become the owner of data_dir first, so that nothing in it ever belongs to root.
+
+    Raises:
+        Unusable: the configuration does not say.
+    """
+    from .location import NoConfiguration, locate
+
+    try:
+        location = locate(config)
+    except NoConfiguration as error:
+        raise Unusable(str(error)) from None
+    become_owner(location)
+    return location
+
+
+def read_configuration(config: str | None) -> Configuration:
+    """
+    Read the whole configuration; as root, become the owner of data_dir first.
 
     Raises:
         Unusable: with every error in it.
     """
-    from .config import ConfigurationError, find_configuration, load
-    from .privileges import become, find_identity, is_root, make_private_folder, owner_of
+    from .config import ConfigurationError, load_given
 
     try:
-        configuration = load(find_configuration(config))
-        if as_owner and is_root():
-            keys = configuration.keys
-            owner = find_identity(keys.user, keys.group) if keys.user else None
-            make_private_folder(configuration.data_dir, owner)
-            owner = owner_of(configuration.data_dir)
-            if owner is not None:
-                become(owner)
+        configuration = load_given(config)
     except ConfigurationError as error:
         raise Unusable(str(error)) from None
-    except (OSError, ValueError) as error:
-        raise Unusable(f"{configuration.data_dir}: {error}") from None
+    become_owner(configuration.location)
     return configuration
+
+
+def become_owner(location: Location) -> None:
+    """
+    As root: make data_dir if it is missing, for `user`, and become whoever owns it.
+
+    Raises:
+        Unusable: there is no such user, or the folder cannot be made.
+    """
+    from .privileges import become, find_identity, is_root, make_private_folder, owner_of
+
+    if not is_root():
+        return
+    try:
+        make_private_folder(location.data_dir, find_identity(location.user, location.group) if location.user else None)
+        owner = owner_of(location.data_dir)
+        if owner is not None:
+            become(owner)
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{location.file}: {error}") from None
 
 
 def print_json(value: Any) -> None:

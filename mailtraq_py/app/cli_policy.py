@@ -70,15 +70,15 @@ def check(config: str | None, as_json: bool) -> None:
     Exit code 0: a server may start with it; 2: not.
     """
     from .config import Configuration, ConfigurationError
-    from .judging import judge
-    from .offline import StoreUnusable, hosted
+    from .judging import hosted, judge
+    from .offline import StoreUnusable
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     configuration: Configuration | None = None
     try:
         configuration = read_configuration(config)
-        with hosted(configuration) as (directory, accounts):
+        with hosted(configuration.location) as (directory, accounts):
             warnings = judge(configuration, directory, accounts)
     except ConfigurationError as error:
         errors = error.problems
@@ -120,8 +120,8 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
 
     from .cli_resolver import BlockingResolver
     from .config import ConfigurationError
-    from .judging import judge
-    from .offline import StoreUnusable, hosted
+    from .judging import hosted, judge
+    from .offline import StoreUnusable
     from .settings import nameservers, policy_settings
 
     text = sys.stdin.read() if scenario == "-" else scenario
@@ -133,7 +133,7 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
         raise Unusable("the scenario is no JSON object")
     configuration = read_configuration(config)
     try:
-        with hosted(configuration) as (directory, accounts):
+        with hosted(configuration.location) as (directory, accounts):
             resolver = BlockingResolver(nameservers(configuration))
             told = run_now(play(policy_settings(configuration), given, directory, resolver, time.time()))
             try:

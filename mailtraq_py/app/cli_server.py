@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from .cli_options import Refused, Unusable, config_option, json_option, print_json, read_configuration
+from .cli_options import Refused, Unusable, config_option, find_location, json_option, print_json
 from .pidfile import last_reload, running_process
 from .sample import PRESETS, sample_file
 
@@ -83,11 +83,7 @@ def reload(config: str | None, as_json: bool) -> None:
 
     A file with errors leaves the running policy in force. Exit code 0: in force; 1: no server runs; 2: errors.
     """
-    try:
-        configuration = read_configuration(config, as_owner=False)
-    except Unusable as error:
-        raise Unusable(f"{error}\nthe running policy stays in force") from None
-    data_dir = configuration.data_dir
+    data_dir = find_location(config).data_dir
     process = running_process(data_dir)
     if process is None:
         raise Refused(f"no server runs on {data_dir}")

@@ -26,7 +26,7 @@ def recent() -> None:
 def recent_list(config: str | None, as_json: bool) -> None:
     """Show who logged in from where, and how long that still counts."""
     with open_store(config) as store:
-        clocks = store.configuration.keys.recent_login
+        clocks = store.location
         now = time.time()
         rows = store.run(store.recent_rows.list_rows(now - max(clocks.access_seconds, clocks.relay_seconds)))
     shown = [
@@ -76,7 +76,7 @@ def recent_revoke(address: str | None, account: str | None, config: str | None) 
         raise click.UsageError("give an ADDRESS, --account, or both")
     with open_store(config) as store:
         account_id = None if account is None else store.run(store.administration.find(account)).id
-        prefix = store.configuration.keys.recent_login.ipv6_prefix
+        prefix = store.location.ipv6_prefix
         row_address = None if address is None else _row_address(address, prefix)
         revoked = store.run(store.recent_rows.revoke(row_address, account_id, time.time()))
     if not revoked:

@@ -8,12 +8,12 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .cli_options import Refused, read_configuration
+from .cli_options import Refused, find_location
 
 if TYPE_CHECKING:
     from mailtraq_py.store.store import Store
 
-    from .config import Configuration
+    from .location import Location
 
 _T = TypeVar("_T")
 
@@ -21,8 +21,8 @@ _T = TypeVar("_T")
 class OpenStore:
     """A store whose coroutines are run one at a time, here and now."""
 
-    def __init__(self, configuration: Configuration, store: Store) -> None:
-        self.configuration = configuration
+    def __init__(self, location: Location, store: Store) -> None:
+        self.location = location
         self.administration = store.administration
         self.queue = store.queue
         self.recent_rows = store.recent_rows
@@ -52,14 +52,14 @@ def open_store(config: str | None) -> Iterator[OpenStore]:
     Open the configuration's store, making it if it is not there.
 
     Raises:
-        Unusable: the configuration is wrong.
+        Unusable: the configuration does not say where it is.
         Refused: the store cannot be opened.
     """
     from .offline import StoreUnusable, offline_store
 
-    configuration = read_configuration(config)
+    location = find_location(config)
     try:
-        with offline_store(configuration) as store:
-            yield OpenStore(configuration, store)
+        with offline_store(location) as store:
+            yield OpenStore(location, store)
     except StoreUnusable as error:
         raise Refused(str(error)) from None

@@ -21,10 +21,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .listen import parse_listen
+from .location import Location, NoConfiguration, absolute_store_url, find_file
 from .sections import IMAPService, Keys, POP3Service, Service, SMTPService
 from .tomllines import KeyPath, find_lines, line_of
-
-DEFAULT_FILES = (Path("mailtraq.toml"), Path("/etc/mailtraq/mailtraq.toml"))
 
 _SENTENCES = {
     "bool_type": "must be true or false",
@@ -77,22 +76,25 @@ class Configuration:
     lines: Mapping[KeyPath, int]
 
     @property
+    def location(self) -> Location:
+        """Where the store is."""
+        keys = self.keys
+        return Location(
+            file=self.file,
+            data_dir=self.path(keys.data_dir),
+            store_url=absolute_store_url(keys.store.url, self.file.parent),
+            default_domain=keys.default_domain,
+            user=keys.user,
+            group=keys.group,
+            access_seconds=keys.recent_login.access_seconds,
+            relay_seconds=keys.recent_login.relay_seconds,
+            ipv6_prefix=keys.recent_login.ipv6_prefix,
+        )
+
+    @property
     def data_dir(self) -> Path:
         """Where everything lies that the server writes."""
-        return self.path(self.keys.data_dir)
-
-    @property
-    def store_url(self) -> str:
-        """The store's URL, an SQLite file's path made absolute."""
-        url = self.keys.store.url
-        scheme, _, path = url.partition(":")
-        return f"sqlite:{self.path(path)}" if scheme == "sqlite" else url
-
-    @property
-    def store_exists(self) -> bool:
-        """Whether the store has been made already."""
-        scheme, _, path = self.store_url.partition(":")
-        return scheme != "sqlite" or Path(path).exists()
+        return self.location.data_dir
 
     def path(self, text: str) -> Path:
         """A path as the file writes it: relative ones begin in the file's folder."""
@@ -113,21 +115,17 @@ class Configuration:
                 yield (word, index), service
 
 
-def find_configuration(given: str | None) -> Path:
+def load_given(given: str | None) -> Configuration:
     """
-    The file to read: the one given, else the first of DEFAULT_FILES that exists.
+    Read and check the file given, or the first of the default ones that exists.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: with everything that is wrong with it, or that there is none.
     """
-    if given is not None:
-        return Path(given)
-    for candidate in DEFAULT_FILES:
-        if candidate.exists():
-            return candidate
-    raise ConfigurationError(
-        [f"no configuration: neither {' nor '.join(map(str, DEFAULT_FILES))} exists; name one with --config FILE"]
-    )
+    try:
+        return load(find_file(given))
+    except NoConfiguration as error:
+        raise ConfigurationError([error]) from None
 
 
 def load(file: Path) -> Configuration:

@@ -5,8 +5,8 @@ Judging a configuration before it comes into force: its lists compiled, the open
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from zope.interface import implementer
 
@@ -19,11 +19,15 @@ from mailtraq_py.policy.memoryrows import MemoryRows
 from mailtraq_py.policy.problems import BadPolicy
 from mailtraq_py.policy.proof import prove
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
+from mailtraq_py.store.immediate import run_now
+from mailtraq_py.store.store import Store
 
 from .config import Configuration, ConfigurationError
+from .location import Location
+from .offline import offline_store
 from .settings import policy_settings
 
-_T = TypeVar("_T")
+ACCOUNTS_LISTED_MAX = 1000
 
 
 def judge(
@@ -46,7 +50,7 @@ def judge(
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: 0.0)
     try:
         policy = build_policy(settings, directory, NoAnswers(), recent, 0)
-        findings = _now(prove(settings, directory, local_addresses))
+        findings = run_now(prove(settings, directory, local_addresses))
     except BadPolicy as error:
         raise ConfigurationError(error.errors) from None
     warnings = [str(warning) for warning in policy.warnings]
@@ -68,6 +72,29 @@ def judge(
     if problems:
         raise ConfigurationError(problems)
     return tuple(warnings)
+
+
+@contextmanager
+def hosted(location: Location) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
+    """
+    Who is hosted: the store's directory and the address of some account; nobody where there is no store yet, which is
+    not made for this.
+
+    Raises:
+        StoreUnusable: it cannot be opened.
+    """
+    if not location.store_exists:
+        yield NobodyHosted(), ()
+        return
+    with offline_store(location) as store:
+        yield store.directory, _some_account(store)
+
+
+def _some_account(store: Store) -> tuple[str, ...]:
+    for domain in run_now(store.administration.list_domains()):
+        if 0 < domain.accounts <= ACCOUNTS_LISTED_MAX:
+            return (run_now(store.administration.list_accounts(domain.name))[0].account.address,)
+    return ()
 
 
 @implementer(IDirectory)
@@ -118,13 +145,3 @@ class NoAnswers:
     async def pointers(self, address: str) -> list[str]:
         """No answer."""
         raise TemporaryFailure("the DNS is not asked")
-
-
-def _now(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        value: _T = end.value
-        return value
-    raise RuntimeError("the proof waits for something")

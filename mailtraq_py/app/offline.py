@@ -9,16 +9,12 @@ from contextlib import contextmanager
 
 import apsw
 
-from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.migrate import StoreRefused
 from mailtraq_py.store.sqlite import LibraryTooOld
 from mailtraq_py.store.store import Store
 
-from .config import Configuration
-from .judging import NobodyHosted
-
-ACCOUNTS_LISTED_MAX = 1000
+from .location import Location
 
 
 class StoreUnusable(Exception):
@@ -26,7 +22,7 @@ class StoreUnusable(Exception):
 
 
 @contextmanager
-def offline_store(configuration: Configuration) -> Iterator[Store]:
+def offline_store(location: Location) -> Iterator[Store]:
     """
     Open the store, making it if it is not there; close it at the end. Its coroutines run to their end at once.
 
@@ -34,35 +30,13 @@ def offline_store(configuration: Configuration) -> Iterator[Store]:
         StoreUnusable: it cannot be opened.
     """
     try:
-        store = Store(
-            configuration.store_url, configuration.data_dir, default_domain=configuration.keys.default_domain
-        )
+        store = Store(location.store_url, location.data_dir, default_domain=location.default_domain)
         run_now(store.start())
     except (StoreRefused, LibraryTooOld) as error:
         raise StoreUnusable(str(error)) from None
     except (OSError, apsw.Error) as error:
-        raise StoreUnusable(f"{configuration.store_url}: {error}") from None
+        raise StoreUnusable(f"{location.store_url}: {error}") from None
     try:
         yield store
     finally:
         run_now(store.close())
-
-
-@contextmanager
-def hosted(configuration: Configuration) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
-    """
-    Who is hosted, for judging: the store's directory and the address of some account; nobody where there is no store
-    yet, which is not made for this.
-    """
-    if not configuration.store_exists:
-        yield NobodyHosted(), ()
-        return
-    with offline_store(configuration) as store:
-        yield store.directory, _some_account(store)
-
-
-def _some_account(store: Store) -> tuple[str, ...]:
-    for domain in run_now(store.administration.list_domains()):
-        if 0 < domain.accounts <= ACCOUNTS_LISTED_MAX:
-            return (run_now(store.administration.list_accounts(domain.name))[0].account.address,)
-    return ()

@@ -15,6 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 from mailtraq_py.mail.address import fold_domain, parse_address
 
 from .listen import parse_listen, parse_nameserver
+from .location import (
+    DEFAULT_ACCESS_SECONDS,
+    DEFAULT_DATA_DIR,
+    DEFAULT_IPV6_PREFIX,
+    DEFAULT_RELAY_SECONDS,
+    DEFAULT_STORE_URL,
+)
 
 Access = Literal["any", "firewall", "firewall+lan", "firewall+lan+recent", "granted_except", "denied_except"]
 Texts = tuple[str, ...]
@@ -78,19 +85,19 @@ class RecentLogin(Table):
     """[recent_login]"""
 
     protocols: tuple[Literal["pop3", "imap"], ...] = ("pop3", "imap")
-    access_seconds: WholeSeconds = 1200
-    relay_seconds: WholeSeconds = 300
+    access_seconds: WholeSeconds = DEFAULT_ACCESS_SECONDS
+    relay_seconds: WholeSeconds = DEFAULT_RELAY_SECONDS
     require_tls: bool = False
     max_accounts_per_address: Positive = 5
     any_sender: bool = False
     exclude: Texts = ("own", "loopback", "gateway")
-    ipv6_prefix: Annotated[int, Field(ge=16, le=128)] = 128
+    ipv6_prefix: Annotated[int, Field(ge=16, le=128)] = DEFAULT_IPV6_PREFIX
 
 
 class Store(Table):
     """[store]"""
 
-    url: str = "sqlite:var/mailtraq.db"
+    url: str = DEFAULT_STORE_URL
 
 
 class TLSName(Table):
@@ -333,7 +340,7 @@ class Keys(Table):
     """The whole file."""
 
     hostname: DomainName = ""
-    data_dir: str = "var"
+    data_dir: str = DEFAULT_DATA_DIR
     default_domain: str = ""
     user: str = ""
     group: str = ""

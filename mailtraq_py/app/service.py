@@ -35,9 +35,9 @@ from mailtraq_py.store.store import Store
 from .binding import BoundSocket, CannotBind, bind_all, close_all
 from .build import Server, tls_contexts
 from .config import Configuration, ConfigurationError, load
-from .judging import judge
+from .judging import hosted, judge
 from .logs import LogFile, LogLines
-from .offline import StoreUnusable, hosted
+from .offline import StoreUnusable
 from .pidfile import AlreadyRunning, PidFile
 from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
 from .reload import keys_that_need_restart
@@ -111,7 +111,7 @@ class MailService(Service):
             else:
                 warnings.append("runs as root: set `user` in the configuration")
         try:
-            with acting_as(self._identity), hosted(configuration) as (directory, accounts):
+            with acting_as(self._identity), hosted(configuration.location) as (directory, accounts):
                 warnings += judge(configuration, directory, accounts)
             self._contexts = tls_contexts(configuration)
         except BadCertificate as error:
@@ -160,14 +160,8 @@ class MailService(Service):
         Deferred.fromCoroutine(self._start()).addErrback(self._start_failed)
 
     async def _start(self) -> None:
-        keys = self.configuration.keys
-        store = Store(
-            self.configuration.store_url,
-            self.configuration.data_dir,
-            self._reactor,
-            self._clock,
-            keys.default_domain,
-        )
+        location = self.configuration.location
+        store = Store(location.store_url, location.data_dir, self._reactor, self._clock, location.default_domain)
         await store.start()
         assert self._contexts is not None  # noqa: S101 - prepare came before
         self._server = Server(self.configuration, self._contexts, store, self._reactor, self._clock)

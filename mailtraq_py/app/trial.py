@@ -132,7 +132,7 @@ def _make_accounts(configuration: Configuration, file: Path) -> dict[str, str]:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
             stream.writelines(f"{address} {password}\n" for address, password in missing.items())
     passwords |= missing
-    with offline_store(configuration) as store:
+    with offline_store(configuration.location) as store:
         administration = store.administration
         if not run_now(store.directory.is_local_domain(DOMAIN)):
             run_now(administration.add_domain(DOMAIN))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.app.config import Configuration, ConfigurationError, find_configuration, load, parse
+from mailtraq_py.app.config import Configuration, ConfigurationError, load, parse
 
 FILE = Path("/etc/mailtraq/mailtraq.toml")
 
@@ -58,8 +58,8 @@ class ConfigurationTests(SynchronousTestCase):
         """Relative paths begin in the file's folder, the database's too; absolute ones stay."""
         configuration = self.read('data_dir = "../data"\n')
         self.assertEqual(configuration.data_dir, Path("/etc/mailtraq/../data"))
-        self.assertEqual(configuration.store_url, "sqlite:/etc/mailtraq/var/mailtraq.db")
-        self.assertEqual(self.read('[store]\nurl = "sqlite:/a/b.db"').store_url, "sqlite:/a/b.db")
+        self.assertEqual(configuration.location.store_url, "sqlite:/etc/mailtraq/var/mailtraq.db")
+        self.assertEqual(self.read('[store]\nurl = "sqlite:/a/b.db"').location.store_url, "sqlite:/a/b.db")
 
     def test_all_errors_at_once(self) -> None:
         """Every error of a file is reported, in the file's order, with line, key and a sentence."""
@@ -141,7 +141,3 @@ class ConfigurationTests(SynchronousTestCase):
         """A file that cannot be read is an error, not a traceback."""
         error = self.assertRaises(ConfigurationError, load, Path("/nonexistent/mailtraq.toml"))
         self.assertEqual(error.problems, ("/nonexistent/mailtraq.toml: No such file or directory",))
-
-    def test_default_file(self) -> None:
-        """Without --config the file of the current folder is taken, else that of /etc."""
-        self.assertEqual(find_configuration("a.toml"), Path("a.toml"))

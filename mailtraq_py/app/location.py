@@ -1,0 +1,117 @@
+"""
+Where an installation's store is, out of its configuration file and without judging the rest of it.
+
+Commands that only look into the store use this: they start in half the time, and a mistake in some relay table does not
+keep an administrator from disabling an account.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FILES = (Path("mailtraq.toml"), Path("/etc/mailtraq/mailtraq.toml"))
+DEFAULT_DATA_DIR = "var"
+DEFAULT_STORE_URL = "sqlite:var/mailtraq.db"
+DEFAULT_ACCESS_SECONDS = 1200
+DEFAULT_RELAY_SECONDS = 300
+DEFAULT_IPV6_PREFIX = 128
+
+
+class NoConfiguration(Exception):
+    """There is no file, or it says nothing usable of where the store is; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """
+    Where a store is, whose, and by which clocks its recent logins count.
+
+    `store_url` has an absolute path. `user` and `group` are "" where the file names none.
+    """
+
+    file: Path
+    data_dir: Path
+    store_url: str
+    default_domain: str = ""
+    user: str = ""
+    group: str = ""
+    access_seconds: int = DEFAULT_ACCESS_SECONDS
+    relay_seconds: int = DEFAULT_RELAY_SECONDS
+    ipv6_prefix: int = DEFAULT_IPV6_PREFIX
+
+    @property
+    def store_exists(self) -> bool:
+        """Whether the store has been made already."""
+        scheme, _, path = self.store_url.partition(":")
+        return scheme != "sqlite" or Path(path).exists()
+
+
+def find_file(given: str | None) -> Path:
+    """
+    The file to read: the one given, else the first of DEFAULT_FILES that exists.
+
+    Raises:
+        NoConfiguration: there is none.
+    """
+    if given is not None:
+        return Path(given)
+    for candidate in DEFAULT_FILES:
+        if candidate.exists():
+            return candidate
+    names = " nor ".join(map(str, DEFAULT_FILES))
+    raise NoConfiguration(f"no configuration: neither {names} exists; name one with --config FILE")
+
+
+def locate(given: str | None) -> Location:
+    """
+    Read where the store is.
+
+    Raises:
+        NoConfiguration: the file cannot be read, is no TOML, or has another type where one of these keys stands.
+    """
+    file = find_file(given).absolute()
+    try:
+        raw = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise NoConfiguration(f"{file}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise NoConfiguration(f"{file}: {error}") from None
+    reader = _Reader(file, raw)
+    recent = reader.table("recent_login")
+    return Location(
+        file=file,
+        data_dir=file.parent / reader.value("data_dir", DEFAULT_DATA_DIR),
+        store_url=absolute_store_url(reader.table("store").value("url", DEFAULT_STORE_URL), file.parent),
+        default_domain=reader.value("default_domain", ""),
+        user=reader.value("user", ""),
+        group=reader.value("group", ""),
+        access_seconds=recent.value("access_seconds", DEFAULT_ACCESS_SECONDS),
+        relay_seconds=recent.value("relay_seconds", DEFAULT_RELAY_SECONDS),
+        ipv6_prefix=recent.value("ipv6_prefix", DEFAULT_IPV6_PREFIX),
+    )
+
+
+def absolute_store_url(url: str, folder: Path) -> str:
+    """A store's URL, the path of an SQLite file made absolute: relative ones begin in `folder`."""
+    scheme, _, path = url.partition(":")
+    return f"sqlite:{folder / path}" if scheme == "sqlite" else url
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A table of the file and what is taken out of it."""
+
+    file: Path
+    raw: dict[str, Any]
+
+    def value(self, key: str, default: Any) -> Any:
+        value = self.raw.get(key, default)
+        if type(value) is not type(default):
+            raise NoConfiguration(f"{self.file}: {key} has the wrong type: `mailtraq check` says more")
+        return value
+
+    def table(self, key: str) -> _Reader:
+        return _Reader(self.file, self.value(key, {}))
