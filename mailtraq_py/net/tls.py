@@ -2,10 +2,9 @@
 TLS contexts: ITLSContexts over PEM files, chosen by SNI, read again when the files change.
 
 One creator serves all accepted connections of all services. For each new connection it hands out the default
-certificate's context, whose SNI callback changes to the context of the name asked for. A look at the files'
-modification times, once a second at most, replaces the contexts; connections that run keep theirs. Files that cannot
-be read together (a certificate and another certificate's key, half a file) leave the contexts in force and are
-tried again.
+certificate's context, whose SNI callback changes to the context of the name asked for. A look at the files' times,
+once a second at most, replaces the contexts; connections that run keep theirs. Files that cannot be read together (a
+certificate and another certificate's key, half a file) leave the contexts in force until they change again.
 
 RFC 8446, RFC 6066 3, RFC 8996, RFC 7435 (opportunistic, towards other servers)
 """
@@ -111,12 +110,12 @@ class _ServerContexts:
         marks = self._look()
         if marks == self._marks:
             return
+        self._marks = marks
         try:
             self._load()
         except BadCertificate as error:
             self.log.error("tls-reload", event="tls-reload", ok=False, reason=str(error))
             return
-        self._marks = marks
         self.log.info("tls-reload", event="tls-reload", ok=True)
 
     def _look(self) -> list[tuple[int, int, int]]:
@@ -125,7 +124,8 @@ class _ServerContexts:
             for path in (paths.certificate, paths.key):
                 try:
                     status = os.stat(path)
-                    marks.append((status.st_mtime_ns, status.st_ino, status.st_size))
+                    # The inode's time: it moves with the content, the name, and who may read it.
+                    marks.append((status.st_ctime_ns, status.st_ino, status.st_size))
                 except OSError:
                     marks.append((0, 0, 0))
         return marks
