@@ -11,7 +11,8 @@ from zope.interface import implementer
 from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
 from mailtraq_py.mail.reply import Reply
 
-from .firewall import FirewallList, Rule, parse_client, parse_rules
+from .firewall import FirewallList, parse_client, parse_rules
+from .firewallrule import Rule
 from .problems import Problems
 from .recentlogin import Clock, RecentGrants
 from .settings import ACCESS_MODES, RECENT_POSITIONS, REFUSALS, Entry, ServiceSettings

@@ -13,15 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from .firewall import (
-    IPV4_LAST,
-    IPV6_LAST,
-    ClientAddress,
-    FirewallList,
-    Grid,
-    next_in_grid,
-    parse_rule,
-)
+from .firewall import ClientAddress, FirewallList
+from .firewallrule import IPV4_LAST, IPV6_LAST, Grid, next_in_grid, parse_rule
 from .settings import entries
 
 _BOXES_MAX = 1024

@@ -23,7 +23,8 @@ from .addresslist import parse_kill_list, parse_patterns
 from .authentication import AccountCheck, PlaintextCheck
 from .chain import Policy, ServiceChain
 from .dnsbl import DNSListCheck
-from .firewall import FirewallList, Rule, parse_rules
+from .firewall import FirewallList, parse_rules
+from .firewallrule import Rule
 from .helo import LocalHeloCheck, ResolvableHeloCheck
 from .presets import compile_relay
 from .problems import BadPolicy, Problems

@@ -9,7 +9,8 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.policy.firewall import FirewallList, parse_client, parse_rule, parse_rules
+from mailtraq_py.policy.firewall import FirewallList, parse_client, parse_rules
+from mailtraq_py.policy.firewallrule import parse_rule
 from mailtraq_py.policy.problems import Problems
 from mailtraq_py.policy.settings import Entry, ListUnreadable, entries, read_list
 
