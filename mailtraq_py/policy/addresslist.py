@@ -31,7 +31,7 @@ class AddressList:
         entries: from top to bottom; each must have passed `check_pattern`.
     """
 
-    __slots__ = ("_cached", "_exact", "_free", "_heads", "_tails", "entries")
+    __slots__ = ("_cached", "_exact", "_free", "_heads", "_some_literal", "_tails", "entries")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
@@ -52,6 +52,8 @@ class AddressList:
                 literal = max(_WILD.split(text), key=len)
                 self._free.append((index, literal, re.compile(_expression(text), re.DOTALL)))
         self._free.reverse()
+        literals = [re.escape(literal) for _, literal, _ in self._free]
+        self._some_literal = re.compile("|".join(literals)) if literals else None
         self._cached = lru_cache(maxsize=1024)(self._last_match)
 
     def __len__(self) -> int:
@@ -79,10 +81,12 @@ class AddressList:
             self._tails.find(address, at_end=True),
             self._heads.find(address, at_end=False),
         )
+        # Looking for each pattern's longest literal piece, all in one search, costs a fraction of trying expressions.
+        if self._some_literal is None or not self._some_literal.search(address):
+            return best
         for index, literal, pattern in self._free:
             if index < best:
                 break
-            # Looking for the pattern's longest literal piece first costs a tenth of trying the expression.
             if literal in address and pattern.match(address):
                 return index
         return best

@@ -16,7 +16,6 @@ from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.interfaces.net import IResolver
 from mailtraq_py.interfaces.policy import ICheck, IRecentLogins, Stage
 from mailtraq_py.mail.address import fold_domain
-from mailtraq_py.mail.reply import Reply, parse_reply
 
 from .access import RangesCheck, compile_access
 from .addresslist import parse_kill_list, parse_patterns
@@ -27,7 +26,7 @@ from .firewall import FirewallList, parse_rules
 from .firewallrule import Rule
 from .helo import LocalHeloCheck, ResolvableHeloCheck
 from .presets import compile_relay
-from .problems import BadPolicy, Problems
+from .problems import BadPolicy, Problems, parse_refusal
 from .ratelimit import BanCheck, Bans, IBans
 from .recentlogin import RecentGrants, RecentLoginRules
 from .recipient import BlacklistedCheck, LocalRecipientCheck, RecipientCountCheck
@@ -131,24 +130,12 @@ class _Builder:
         if value not in allowed:
             self._problems.error(key, value, "is not one of " + ", ".join(allowed))
 
-    def _reply(self, key: str, text: str) -> Reply:
-        try:
-            reply = parse_reply(text)
-            if reply.is_positive:
-                raise ValueError("a refusal begins with 4 or 5")
-            if any(sign < " " for sign in text):
-                raise ValueError("it has a control character")
-        except ValueError as error:
-            self._problems.error(key, text, f"is no reply: {error}")
-            return Reply(554, "Refused by local policy", "5.7.1")
-        return reply
-
     def _barring(self) -> BarringCheck:
         barring = self._settings.barring
         return BarringCheck(
             parse_patterns(barring.senders, "barring.senders", self._problems),
             parse_patterns(barring.recipients, "barring.recipients", self._problems),
-            self._reply("barring.reply", barring.reply),
+            parse_refusal(barring.reply, "barring.reply", self._problems),
         )
 
     def _recent_rules(self, trust: Trust) -> RecentLoginRules:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mailtraq_py.interfaces.connection import Role
-from mailtraq_py.mail.reply import parse_reply
+from mailtraq_py.mail.reply import Reply
 
 from .addresslist import AddressList, parse_accept_list, parse_patterns
 from .firewall import FirewallList, parse_rules
-from .problems import Problems
+from .problems import Problems, parse_refusal
 from .relay import Fact, Group, RelayFacts, RelayForm, negated, never
 from .settings import (
     IMAIL_MODES,
@@ -25,9 +25,9 @@ from .settings import (
     RelaySettings,
 )
 
-MAILTRAQ_REPLY = "554 5.7.1 Relay Access Denied"
-ABILITY_REPLY = "550 5.7.1 relaying not allowed"
-IMAIL_REPLY = "550 5.7.1 unknown local host {rcpt_domain}, not a gateway"
+MAILTRAQ_REPLY = Reply(554, "Relay Access Denied", "5.7.1")
+ABILITY_REPLY = Reply(550, "relaying not allowed", "5.7.1")
+IMAIL_REPLY = Reply(550, "unknown local host {rcpt_domain}, not a gateway", "5.7.1")
 
 
 def compile_relay(settings: RelaySettings, key: str, facts: RelayFacts, problems: Problems) -> RelayForm:
@@ -133,12 +133,7 @@ class _Custom:
 
     def compile(self) -> RelayForm:
         """The form, with every error noted."""
-        reply = self._settings.reply
-        try:
-            if parse_reply(reply).is_positive:
-                raise ValueError("a refusal begins with 4 or 5")
-        except ValueError as error:
-            self._problems.error(f"{self._key}.reply", reply, f"is no reply: {error}")
+        reply = parse_refusal(self._settings.reply, f"{self._key}.reply", self._problems)
         require = self._groups(self._settings.require, "require")
         return RelayForm(require, self._groups(self._settings.grant, "grant"), reply)
 

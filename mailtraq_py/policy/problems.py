@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mailtraq_py.mail.reply import Reply, parse_reply
+
 from .settings import Entry
 
 
@@ -33,6 +35,20 @@ class BadPolicy(Exception):
     def __init__(self, errors: Sequence[PolicyError]) -> None:
         super().__init__("\n".join(map(str, errors)))
         self.errors = tuple(errors)
+
+
+def parse_refusal(text: str, key: str, problems: Problems) -> Reply:
+    """A configured refusal; what is none becomes an error in `problems`."""
+    try:
+        reply = parse_reply(text)
+        if reply.is_positive:
+            raise ValueError("a refusal begins with 4 or 5")
+        if any(sign < " " for sign in text):
+            raise ValueError("it has a control character")
+    except ValueError as error:
+        problems.error(key, text, f"is no reply: {error}")
+        return Reply(554, "Refused by local policy", "5.7.1")
+    return reply
 
 
 @dataclass(slots=True)

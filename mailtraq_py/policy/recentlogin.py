@@ -88,7 +88,7 @@ class RecentLoginRules:
         if address is None:
             return client
         if not address.ipv6:
-            return str(IPv4Address(address.value))
+            return str(IPv4Address(address.value)) if ":" in client else client
         host_bits = 128 - self.settings.ipv6_prefix
         text = str(IPv6Address(address.value >> host_bits << host_bits))
         return f"{text}/{self.settings.ipv6_prefix}" if host_bits else text

@@ -9,7 +9,7 @@ administrator how near it was. `presets.py` fills the form in from a service's s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from zope.interface import implementer
@@ -18,7 +18,7 @@ from mailtraq_py.interfaces.connection import Role
 from mailtraq_py.interfaces.directory import IDirectory, Remote, UnknownUser
 from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, TraceLine, Verdict
 from mailtraq_py.mail.envelope import ForwardPath
-from mailtraq_py.mail.reply import Reply, parse_reply
+from mailtraq_py.mail.reply import Reply
 
 from .addresslist import AcceptList, AddressList
 from .firewall import FirewallList
@@ -65,11 +65,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class RelayForm:
-    """The unified form. `reply` may hold `{rcpt_domain}`."""
+    """The unified form. The reply's text may hold `{rcpt_domain}`."""
 
     require: tuple[Group, ...]
     grant: tuple[Group, ...]
-    reply: str
+    reply: Reply
 
     @property
     def words(self) -> frozenset[str]:
@@ -111,8 +111,9 @@ class RelayCheck:
         return self._refuse(facts, "no ground", tuple(misses))
 
     def _refuse(self, facts: Facts, reason: str, trace: tuple[TraceLine, ...]) -> Verdict:
-        domain = facts.forward_path.domain_key if facts.forward_path else ""
-        reply = parse_reply(self.form.reply.replace("{rcpt_domain}", domain))
+        reply = self.form.reply
+        if "{rcpt_domain}" in reply.text and facts.forward_path is not None:
+            reply = replace(reply, text=reply.text.replace("{rcpt_domain}", facts.forward_path.domain_key))
         return Verdict(Opinion.REFUSE, self.name, reason, reply, trace=trace)
 
 

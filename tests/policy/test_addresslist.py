@@ -75,10 +75,10 @@ class Patterns(SynchronousTestCase):
     def test_no_pattern_takes_long(self) -> None:
         """A pattern of many stars against an address made for it is answered at once."""
         compiled = patterns("*" + "a*" * 20 + "b@x.test")
-        began = time.perf_counter()
+        began = time.process_time()
         self.assertFalse(compiled.matches("a" * 64 + "@" + "a" * 180 + ".test"))
         self.assertFalse(compiled.matches("a" * 230 + "b@x.tes"))
-        self.assertLess(time.perf_counter() - began, 0.05)
+        self.assertLess(time.process_time() - began, 0.05)
 
 
 class KillFile(SynchronousTestCase):

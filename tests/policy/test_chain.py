@@ -335,19 +335,19 @@ class Speed(SynchronousTestCase):
         )
         policy = built(PolicySettings("mx.example.test", lan=addresses, services=(service,)))
         asked = []
-        for number in range(300):
+        for number in range(1500):
             path = ForwardPath(parse_address(f"x{number}@elsewhere.test"))
             destination = run(Directory().resolve(path))
             asked.append(replace(facts_of(), forward_path=path, destination=destination))
-        best = min(self._seconds(policy, asked) for _ in range(5))
+        best = min(self._seconds(policy, asked) for _ in range(20))
         self.assertLess(best / len(asked), 100e-6)
 
     def _seconds(self, policy: Policy, asked: list[Facts]) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         for facts in asked:
             decision = policy.decide(Stage.RECIPIENT, facts)
             try:
                 decision.send(None)
             except StopIteration as done:
                 assert done.value.check == "relay"
-        return time.perf_counter() - began
+        return time.process_time() - began
