@@ -233,15 +233,15 @@ class Incoming:
     def _log(self, routes: Routes, facts: ContentFacts, delivered: tuple[Delivered, ...]) -> None:
         transaction = self._transaction
         session, sender = transaction.connection.session_id, str(transaction.envelope.reverse_path)
-        names = {mailbox.account.id: mailbox.account.address for mailbox in routes.local}
-        for place in delivered:
+        # Copies of a report, if there are any, come after the message's own.
+        for mailbox, place in zip(routes.local, delivered, strict=False):
             log.info(
                 "delivered",
                 event="delivered",
                 session=session,
                 message_id=self.id,
                 sender=sender,
-                account=names.get(place.account_id, ""),
+                account=mailbox.account.address,
                 mailbox_id=place.mailbox_id,
                 uid=place.uid,
                 octets=facts.octets,

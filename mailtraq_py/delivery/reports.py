@@ -79,6 +79,14 @@ class Reports:
         except BaseException:
             spool.discard()
             raise
+        self.log.info(
+            "report",
+            event="report",
+            message_id=message.id,
+            report_id=identifier,
+            to=str(address),
+            actions=",".join(sorted({status.action.value for status in statuses})),
+        )
         return Acceptance(identifier, now, (NewContent(spool, facts, local, outgoing),))
 
     def _report(

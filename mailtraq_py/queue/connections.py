@@ -103,13 +103,10 @@ class Connections:
             HostRefused: it does not want us.
             ConnectionFailed: it is not there, or went away.
         """
-        kept = self._kept.get(hop, [])
-        while kept and not fresh:
-            one = kept.pop()
-            one.end.cancel()
-            if one.dialogue.is_usable:
-                return one.dialogue
-            one.dialogue.drop()
+        if not fresh:
+            dialogue = self._take_kept(hop)
+            if dialogue is not None:
+                return dialogue
         ways = plan_ways(
             self._settings.tls,
             is_smarthost=hop.is_smarthost,
@@ -133,6 +130,18 @@ class Connections:
             kept = self._kept.setdefault(hop, [])
             end = self._reactor.callLater(KEEP_SECONDS, self._let_go, hop, dialogue)
             kept.append(_Kept(dialogue, end))
+
+    def _take_kept(self, hop: Hop) -> Dialogue | None:
+        kept = self._kept.pop(hop, [])
+        while kept:
+            one = kept.pop()
+            one.end.cancel()
+            if one.dialogue.is_usable:
+                if kept:
+                    self._kept[hop] = kept
+                return one.dialogue
+            one.dialogue.drop()
+        return None
 
     async def stop(self) -> None:
         """End all that are kept."""
@@ -180,7 +189,11 @@ class Connections:
     async def _start_tls(self, dialogue: Dialogue, hop: Hop, way: Way) -> None:
         if STARTTLS in dialogue.core.extensions:
             dialogue.core.start_tls()
-            answer, _ = await dialogue.answer(StartTLSAnswered)
+            try:
+                answer, _ = await dialogue.answer(StartTLSAnswered)
+            except ConnectionFailed as failure:
+                # A host that offers TLS and falls over it is no better than one whose handshake fails.
+                raise HandshakeFailed(str(failure)) from failure
             if answer.reply.code == 220:
                 await dialogue.start_tls(self._tls.for_client(hop.name, way.verify))
                 await self._say_hello(dialogue)

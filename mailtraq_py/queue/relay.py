@@ -6,7 +6,8 @@ One message to one destination by SMTP: host after host until each recipient has
     _transact     envelope, the message in pieces, one reply for each recipient
 
 A permanent reply to a recipient or the message is final. A host that cannot be reached, greets badly or says 4xx
-leaves the recipient to the next host, and after the last one to the next attempt.
+leaves the recipient to the next host, and after the last one to the next attempt. A destination none of whose hosts
+could be reached is left alone for a moment: the thousand messages that wait for it must not cost a time-out each.
 
 RFC 5321 3.6, 4.2.5, 4.5.3.1.10, 5.1
 """
@@ -41,8 +42,18 @@ PIECE_OCTETS = 64 * 1024
 RECIPIENTS_MAX = 100
 # No further host is begun with after this, so that a row's lease outlives the attempt.
 ATTEMPT_SECONDS = 300.0
+DEAD_SECONDS = 60.0
 
 _NO_ANSWER = Reply(451, "no host could be reached", "4.4.1")
+
+
+class _Unreached(Exception):
+    """No message could be offered to this host; what it, or the attempt to reach it, said."""
+
+    def __init__(self, reply: Reply, host: str = "") -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+        self.host = host
 
 
 class Relay:
@@ -68,6 +79,7 @@ class Relay:
         self._connections = connections
         self._content = content
         self._seconds = seconds
+        self._dead: dict[str, tuple[float, Reply]] = {}
 
     def destination(self, row: QueuedRecipient) -> str:
         """The recipient's domain; the smarthost takes all domains at once."""
@@ -75,6 +87,10 @@ class Relay:
 
     async def carry(self, rows: Sequence[QueuedRecipient]) -> list[Attempt]:
         """Try rows of one message and one destination; see Carrier."""
+        destination = self.destination(rows[0])
+        dead = self._dead_reply(destination)
+        if dead is not None:
+            return [Attempt(row, dead) for row in rows]
         try:
             hops = await self._next_hops.find(rows[0].outgoing.recipient.path.domain_key)
         except PermanentFailure as failure:
@@ -85,30 +101,54 @@ class Relay:
         waiting = list(rows)
         answers = {row.id: Attempt(row, _NO_ANSWER) for row in rows}
         end = self._seconds() + ATTEMPT_SECONDS
+        reached = False
         for hop in hops:
-            for attempt in await self._try_hop(hop, waiting):
-                answers[attempt.row.id] = attempt
+            try:
+                attempts = await self._try_hop(hop, waiting)
+                reached = True
+            except _Unreached as failure:
+                attempts = [Attempt(row, failure.reply, failure.host) for row in waiting]
+            answers |= {attempt.row.id: attempt for attempt in attempts}
             waiting = [row for row in waiting if answers[row.id].reply.is_temporary]
             if not waiting or self._seconds() >= end:
                 break
+        if not reached:
+            self._note_dead(destination, answers[rows[0].id].reply)
         return [answers[row.id] for row in rows]
 
     async def stop(self) -> None:
         """End the connections that are kept."""
         await self._connections.stop()
 
+    def _dead_reply(self, destination: str) -> Reply | None:
+        until, reply = self._dead.get(destination, (0.0, _NO_ANSWER))
+        if until > self._seconds():
+            return reply
+        self._dead.pop(destination, None)
+        return None
+
+    def _note_dead(self, destination: str, reply: Reply) -> None:
+        now = self._seconds()
+        self._dead = {name: (until, said) for name, (until, said) in self._dead.items() if until > now}
+        # Over before the first of its messages is due again.
+        self._dead[destination] = (now + min(DEAD_SECONDS, self._settings.retry_seconds[0] / 2), reply)
+
     async def _try_hop(self, hop: Hop, rows: Sequence[QueuedRecipient]) -> list[Attempt]:
-        """One answer for each row; a temporary one where the host did not get as far."""
+        """
+        One answer for each row; a temporary one where the host did not get as far.
+
+        Raises:
+            _Unreached: nothing was offered to it.
+        """
         done: list[Attempt] = []
         fresh = False
         while True:
             try:
                 dialogue = await self._connections.lend(hop, fresh)
             except HostRefused as refusal:
-                reply = _temporary(refusal.reply)
-                return [Attempt(row, reply, hop.name) for row in rows]
+                raise _Unreached(_temporary(refusal.reply), hop.name) from refusal
             except ConnectionFailed as failure:
-                return [Attempt(row, _broken(hop, failure)) for row in rows]
+                raise _Unreached(_broken(hop, failure)) from failure
             was_kept = dialogue.messages > 0
             try:
                 for group in _transactions(rows):

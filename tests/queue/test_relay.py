@@ -13,7 +13,7 @@ from mailtraq_py.mail.envelope import Notify
 from mailtraq_py.queue.attempt import Attempt
 from mailtraq_py.queue.connections import KEEP_SECONDS, Connections
 from mailtraq_py.queue.nexthop import NextHops
-from mailtraq_py.queue.relay import Relay
+from mailtraq_py.queue.relay import DEAD_SECONDS, Relay
 from mailtraq_py.queue.settings import OutboundSettings
 from mailtraq_py.queue.tlspolicy import TLSUse
 from tests.delivery.fakes import FakeContent
@@ -161,6 +161,18 @@ class RelayTests(SynchronousTestCase):
         attempt = self.one()
         self.assertTrue(attempt.reply.is_temporary)
         self.assertIn("no mail here", attempt.reply.text)
+
+    def test_dead_destination(self) -> None:
+        """After nobody was there the next messages do not try in vain at once; a moment later they try again."""
+        for host in (self.a, self.b):
+            host.refuses_connection = True
+        self.assertTrue(self.one().reply.is_temporary)
+        for host in (self.a, self.b):
+            host.refuses_connection = False
+        self.assertTrue(self.one().reply.is_temporary)
+        self.assertEqual(len(self.hosts.tried), 2)
+        self.clock.advance(DEAD_SECONDS)
+        self.assertTrue(self.one().reply.is_positive)
 
     def test_domain_takes_no_mail(self) -> None:
         """What the name service says for good is the answer for all rows."""
@@ -321,6 +333,12 @@ class TLSTests(RelayTests):
         attempt = self.one()
         self.assertEqual((attempt.reply.code, attempt.host, attempt.tls), (250, "a.far.example", ""))
         self.assertEqual(len(self.a.transports), 1)
+
+    def test_falls_over_starttls(self) -> None:
+        """A host that ends the connection upon STARTTLS gets the message in clear."""
+        self.a.replies["STARTTLS"] = "drop"
+        attempt = self.one()
+        self.assertEqual((attempt.reply.code, attempt.host, attempt.tls), (250, "a.far.example", ""))
 
     def test_required(self) -> None:
         """Where TLS is required nothing goes in clear: not without the offer, not after a failed handshake."""
