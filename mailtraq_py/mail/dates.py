@@ -150,6 +150,7 @@ def day_of(seconds: float, zone_minutes: int = 0) -> int:
     return (int(seconds) + zone_minutes * 60) // DAY_SECONDS
 
 
+@lru_cache(maxsize=1024)
 def _day_number(year: int, month: str, day: int) -> int | None:
     number = _MONTH_NUMBERS.get(month.lower())
     if number is None or not 1 <= year <= 9999:
