@@ -5,7 +5,7 @@ FETCH: data items to columns, rows to octets.
     plan  -> IMailbox.fetch in batches; no transaction stays open while the client is slow
     rows  -> lines, joined; bodies read and, when large, streamed behind their announced length
 
-What is asked of every message is printed with one format string, its values taken out of the row by prepared
+What is asked of every message is printed with one format string, its values taken out of the rows by prepared
 functions. Bodies are read one after the other, at most PIECE_OCTETS at once.
 
 RFC 3501 6.4.5, 7.4.2
@@ -13,7 +13,8 @@ RFC 3501 6.4.5, 7.4.2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -35,9 +36,10 @@ FLUSH_OCTETS = 64 * 1024
 HEADER_MAX_OCTETS = 1024 * 1024
 
 Row = tuple[Any, ...]
-Getter = Callable[[Row], Any]
+# The values of one data item, in the order of the rows.
+Values = Callable[[Sequence[Row], int], Iterable[Any]]
 
-_COLUMNS = {
+_FORMATS = {
     Item.UID: (Column.UID, b"UID %d"),
     Item.FLAGS: (Column.FLAGS, b"FLAGS %b"),
     Item.INTERNALDATE: (Column.INTERNAL_DATE, b'INTERNALDATE "%b"'),
@@ -46,82 +48,78 @@ _COLUMNS = {
     Item.BODY: (Column.BODY, b"BODY %b"),
     Item.BODYSTRUCTURE: (Column.BODY_STRUCTURE, b"BODYSTRUCTURE %b"),
 }
-_UID, _FLAGS = itemgetter(0), 1
+_UID, _FLAGS = itemgetter(0), itemgetter(1)
 
 
 class Plan:
     """
-    How one FETCH is answered. Column 0 is the UID, column 1 the flags where they are read at all.
+    How a FETCH is answered. Column 0 is the UID, column 1 the flags where they are read at all; the other places are
+    -1 where the column is not read.
 
     Args:
         items: what was asked for.
         by_uid: UID FETCH, which always tells the UID (RFC 3501 6.4.8).
         read_only: nothing becomes \\Seen.
-        first_recent: UIDs from here on are \\Recent.
     """
 
-    def __init__(self, items: Sequence[FetchItem], by_uid: bool, read_only: bool, first_recent: int) -> None:
+    def __init__(self, items: tuple[FetchItem, ...], by_uid: bool, read_only: bool) -> None:
         self.bodies = tuple(item for item in items if isinstance(item, BodyItem))
         self.marks_seen = not read_only and any(not body.peek for body in self.bodies)
-        self._first_recent = first_recent
         simple = [item for item in items if isinstance(item, Item)]
         if by_uid and Item.UID not in simple:
             simple.insert(0, Item.UID)
-        self.columns: list[Column] = [Column.UID]
-        if self.marks_seen or Item.FLAGS in simple:
-            self.columns.append(Column.FLAGS)
         self.tells_flags = Item.FLAGS in simple
-        self._getters = [self._getter(item) for item in simple]
-        self._format = b" ".join(_COLUMNS[item][1] for item in simple)
+        self.columns: list[Column] = [Column.UID]
+        if self.marks_seen or self.tells_flags:
+            self.columns.append(Column.FLAGS)
+        self._values = [self._values_of(item) for item in simple]
+        self._format = b" ".join(_FORMATS[item][1] for item in simple)
         self._line = b"* %d FETCH (" + self._format + b")\r\n"
-        self._body_columns()
-
-    def _getter(self, item: Item) -> Getter:
-        if item is Item.UID:
-            return _UID
-        place = self._place(_COLUMNS[item][0])
-        if item is Item.FLAGS:
-            flag_list, first_recent = responses.flag_list, self._first_recent
-            return lambda row: flag_list(row[_FLAGS], row[0] >= first_recent)
-        if item is Item.INTERNALDATE:
-            return lambda row: print_internal_date(row[place]).encode("ascii")
-        return itemgetter(place)
-
-    def _body_columns(self) -> None:
         sections = [body.section for body in self.bodies]
-        self.content = self._place(Column.CONTENT) if sections else -1
-        self.fields = self._place(Column.FIELDS) if any(map(are_usual, sections)) else -1
-        # The header's length is read for all but whole messages; the map only for numbered parts.
-        self.header_octets = (
-            self._place(Column.HEADER_OCTETS) if any(section.kind or section.part for section in sections) else -1
+        self.content = self._place(Column.CONTENT, bool(sections))
+        self.fields = self._place(Column.FIELDS, any(map(are_usual, sections)))
+        self.header_octets = self._place(
+            Column.HEADER_OCTETS, any(section.kind or section.part for section in sections)
         )
-        self.parts = self._place(Column.PARTS) if any(section.part for section in sections) else -1
+        self.parts = self._place(Column.PARTS, any(section.part for section in sections))
 
-    def _place(self, column: Column) -> int:
+    def _place(self, column: Column, wanted: bool = True) -> int:
+        if not wanted:
+            return -1
         if column not in self.columns:
             self.columns.append(column)
         return self.columns.index(column)
 
-    def lines(self, rows: Sequence[Row], numbers: Sequence[int]) -> bytes:
-        """Whole responses for rows without bodies; a row with number 0 is unknown to the client."""
-        line, getters = self._line, self._getters
-        if len(getters) == 2:
-            first, second = getters
-            return b"".join(
-                [line % (number, first(row), second(row)) for number, row in zip(numbers, rows, strict=True) if number]
+    def _values_of(self, item: Item) -> Values:
+        if item is Item.FLAGS:
+            return lambda rows, first_recent: map(
+                responses.flag_list, map(_FLAGS, rows), map(first_recent.__le__, map(_UID, rows))
             )
-        return b"".join(
-            [
-                line % (number, *[getter(row) for getter in getters])
-                for number, row in zip(numbers, rows, strict=True)
-                if number
-            ]
-        )
+        value = itemgetter(self._place(_FORMATS[item][0]))
+        if item is Item.INTERNALDATE:
+            return lambda rows, first_recent: map(_internal_date, map(value, rows))
+        return lambda rows, first_recent: map(value, rows)
 
-    def beginning(self, row: Row, number: int) -> bytes:
+    def lines(self, rows: Sequence[Row], numbers: Sequence[int], first_recent: int) -> bytes:
+        """
+        Whole responses for rows without bodies. Column after column, so that no step of the interpreter is taken
+        for a single value.
+        """
+        values = [values(rows, first_recent) for values in self._values]
+        return b"".join(map(self._line.__mod__, zip(numbers, *values, strict=True)))
+
+    def beginning(self, row: Row, number: int, first_recent: int) -> bytes:
         """A response up to where its bodies come, with a space at its end when there is anything before them."""
-        values = tuple(getter(row) for getter in self._getters)
+        values = tuple(next(iter(values((row,), first_recent))) for values in self._values)
         return b"* %d FETCH (" % number + self._format % values + (b" " if values else b"")
+
+
+# Clients ask in the same few ways over and over.
+_plan = lru_cache(maxsize=256)(Plan)
+
+
+def _internal_date(seconds: int) -> bytes:
+    return print_internal_date(seconds).encode("ascii")
 
 
 async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
@@ -131,7 +129,7 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
         return
     selection = dialogue.selected
     view = selection.view
-    plan = Plan(command.items, command.by_uid, selection.read_only, view.first_recent)
+    plan = _plan(command.items, command.by_uid, selection.read_only)
     limit = BATCH_ROWS_WITH_BODIES if plan.bodies else BATCH_ROWS
     named = 0 if command.by_uid else sum(high - low + 1 for low, high in view.number_ranges(uids))
     sent = 0
@@ -139,13 +137,17 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
         rows: list[Row] = await selection.mailbox.fetch(uids, plan.columns, limit)
         if not rows:
             break
+        last: int = _UID(rows[-1])
         numbers = list(view.numbers_of(map(_UID, rows)))
+        if 0 in numbers:
+            rows = [row for number, row in zip(numbers, rows, strict=True) if number]
+            numbers = [number for number in numbers if number]
         if plan.bodies:
             await _send_with_bodies(dialogue, plan, rows, numbers)
         else:
-            dialogue.core.send(plan.lines(rows, numbers))
+            dialogue.core.send(plan.lines(rows, numbers, view.first_recent))
         sent += len(rows)
-        uids = uids.difference(UIDSet(((1, rows[-1][0]),)))
+        uids = uids.difference(UIDSet(((1, last),)))
         if uids:
             await dialogue.breathe()
     if sent < named:
@@ -161,12 +163,10 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
     first_recent = dialogue.selected.view.first_recent
     waiting = 0
     for row, number in zip(rows, numbers, strict=True):
-        if not number:
-            continue
         flags = newly_seen.get(row[0])
         if flags is not None:
             row = (row[0], flags, *row[2:])
-        pieces = [plan.beginning(row, number)]
+        pieces = [plan.beginning(row, number, first_recent)]
         for place, body in enumerate(plan.bodies):
             pieces.append((b" " if place else b"") + body.label + b" ")
             found = await _find_body(dialogue, plan, row, body)
@@ -190,7 +190,7 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
 
 async def _mark_seen(dialogue: Dialogue, plan: Plan, rows: Sequence[Row]) -> dict[int, frozenset[str]]:
     """Set \\Seen where it is missing, in one call; the new flags by UID."""
-    unseen = [row[0] for row in rows if SEEN not in row[_FLAGS]]
+    unseen = [row[0] for row in rows if SEEN not in _FLAGS(row)]
     if not unseen:
         return {}
     selection = dialogue.selected

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from .responses import astring
 from .sections import Section
@@ -17,6 +18,7 @@ from .tokens import NUMBER_MAX, BadCommand, Tokens
 ITEMS_MAX = 100
 PART_LEVELS_MAX = 50
 FIELD_NAMES_MAX = 200
+_REMEMBERED_OCTETS = 500
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
 _PARTIAL = re.compile(rb"<([0-9]{1,10})\.([1-9][0-9]{0,9})>")
@@ -68,13 +70,29 @@ _KINDS = ("HEADER.FIELDS.NOT", "HEADER.FIELDS", "HEADER", "TEXT", "MIME")
 
 def parse_fetch_items(tokens: Tokens) -> tuple[FetchItem, ...]:
     """
-    Read FETCH's items, each kept once, in their order.
+    Read FETCH's items to the command's end, each kept once, in their order.
 
         "ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"
 
     Raises:
         BadCommand: bad syntax, too many items or part levels.
     """
+    text = tokens.only_text()
+    if text is not None and len(text) <= _REMEMBERED_OCTETS:
+        return _remembered(text)
+    return _items(tokens)
+
+
+@lru_cache(maxsize=512)
+def _remembered(text: bytes) -> tuple[FetchItem, ...]:
+    # Clients ask in the same few ways over and over; what raises is not remembered.
+    tokens = Tokens([text], [])
+    items = _items(tokens)
+    tokens.end()
+    return items
+
+
+def _items(tokens: Tokens) -> tuple[FetchItem, ...]:
     if not tokens.take(b"("):
         name = tokens.match(_WORD, "expected a data item").upper()
         macro = _MACROS.get(name)

@@ -176,6 +176,10 @@ class Tokens:
         self._at = len(self._text)
         return rest
 
+    def only_text(self) -> bytes | None:
+        """What is left of the command, stepped over, when no literal is part of it."""
+        return None if self._index < len(self._literals) else self.rest()
+
     def use_attribute(self) -> str:
         """`"\\" atom` (RFC 6154 6)"""
         self.expect(b"\\")

@@ -304,10 +304,10 @@ class FuzzTests(SynchronousTestCase):
 
     words = st.sampled_from(
         (
-            b"a", b" ", b"(", b")", b'"', b"\\", b"{3}", b"{3+}", b"\r\n", b"\n", b"*", b":", b",", b"[", b"]", b"<0.1>",
-            b"FETCH", b"UID", b"SEARCH", b"OR", b"NOT", b"BODY[", b"HEADER.FIELDS", b"STORE", b"FLAGS", b"APPEND",
-            b"LIST", b"x", b"1:*", b"LOGIN", b"AUTHENTICATE", b"IDLE", b"DONE", b"STATUS", b"CREATE", b"USE", b"ID",
-            b"NIL", b"&-", b"\\Seen", b"COPY", b"\0", b"\xc3\xa9",
+            b"a", b" ", b"(", b")", b'"', b"\\", b"{3}", b"{3+}", b"\r\n", b"\n", b"*", b":", b",", b"[", b"]",
+            b"<0.1>", b"FETCH", b"UID", b"SEARCH", b"OR", b"NOT", b"BODY[", b"HEADER.FIELDS", b"STORE", b"FLAGS",
+            b"APPEND", b"LIST", b"x", b"1:*", b"LOGIN", b"AUTHENTICATE", b"IDLE", b"DONE", b"STATUS", b"CREATE", b"USE",
+            b"ID", b"NIL", b"&-", b"\\Seen", b"COPY", b"\0", b"\xc3\xa9",
         )
     )  # fmt: skip
 
