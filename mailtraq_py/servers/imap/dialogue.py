@@ -38,6 +38,7 @@ from ..driver import ConnectionEnded, Driver
 from .selection import Selection
 from .settings import IMAPServiceSettings, IMAPSurroundings
 
+COMMANDS_BEFORE_LOGIN_MAX = 100
 GONE = "the selected mailbox was deleted"
 
 EXPECTED_FAILURES = (TemporaryFailure, OverQuota, NoSuchMailbox, MailboxExists, MailboxNotAllowed)
@@ -82,6 +83,7 @@ class Dialogue:
         "account",
         "appending",
         "around",
+        "commands_before_login",
         "connection",
         "core",
         "driver",
@@ -102,6 +104,7 @@ class Dialogue:
         self.around = around
         self.connection = connection
         self.driver: Driver
+        self.commands_before_login = 0
         self.failed_logins = 0
         self.mechanism: Mechanism | None = None
         self.account: Account | None = None
@@ -223,6 +226,16 @@ class Dialogue:
         """The selected mailbox has news; between commands nothing may be told unless the client idles."""
         if self.idle is not None:
             self.idle.news()
+
+    def counts_as_too_many(self) -> bool:
+        """Count a command before login; whether it was one too many, and was answered so."""
+        self.commands_before_login += 1
+        if self.commands_before_login <= COMMANDS_BEFORE_LOGIN_MAX:
+            return False
+        self.mechanism = None
+        self.core.bad("log in first")
+        self.core.bye("too many commands before login")
+        return True
 
     # -- the session's ways ----------------------------------------------------------------------------
 

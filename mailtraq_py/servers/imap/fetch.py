@@ -29,8 +29,11 @@ from mailtraq_py.wire.imap.sections import OctetRange, are_usual, filter_fields,
 from .dialogue import Dialogue
 from .selected import named_uids
 
-BATCH_ROWS = 500
+BATCH_ROWS_MAX = 500
+# What a row may weigh is found out with the first few: a structure may be a mebibyte, and ten thousand are small.
+BATCH_ROWS_FIRST = 50
 BATCH_ROWS_WITH_BODIES = 100
+BATCH_OCTETS = 1024 * 1024
 PIECE_OCTETS = 256 * 1024
 FLUSH_OCTETS = 64 * 1024
 HEADER_MAX_OCTETS = 1024 * 1024
@@ -48,6 +51,7 @@ _FORMATS = {
     Item.BODY: (Column.BODY, b"BODY %b"),
     Item.BODYSTRUCTURE: (Column.BODY_STRUCTURE, b"BODYSTRUCTURE %b"),
 }
+_NARROW = frozenset((Column.UID, Column.FLAGS, Column.INTERNAL_DATE, Column.OCTETS))
 _UID, _FLAGS = itemgetter(0), itemgetter(1)
 
 
@@ -82,6 +86,13 @@ class Plan:
             Column.HEADER_OCTETS, any(section.kind or section.part for section in sections)
         )
         self.parts = self._place(Column.PARTS, any(section.part for section in sections))
+
+    @property
+    def first_rows(self) -> int:
+        """How many rows to read at first."""
+        if self.bodies:
+            return BATCH_ROWS_WITH_BODIES
+        return BATCH_ROWS_MAX if _NARROW.issuperset(self.columns) else BATCH_ROWS_FIRST
 
     def _place(self, column: Column, wanted: bool = True) -> int:
         if not wanted:
@@ -130,7 +141,7 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
     selection = dialogue.selected
     view = selection.view
     plan = _plan(command.items, command.by_uid, selection.read_only)
-    limit = BATCH_ROWS_WITH_BODIES if plan.bodies else BATCH_ROWS
+    limit = plan.first_rows
     named = 0 if command.by_uid else sum(high - low + 1 for low, high in view.number_ranges(uids))
     sent = 0
     while uids:
@@ -145,7 +156,9 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
         if plan.bodies:
             await _send_with_bodies(dialogue, plan, rows, numbers)
         else:
-            dialogue.core.send(plan.lines(rows, numbers, view.first_recent))
+            lines = plan.lines(rows, numbers, view.first_recent)
+            dialogue.core.send(lines)
+            limit = max(1, min(BATCH_ROWS_MAX, BATCH_OCTETS * len(rows) // max(1, len(lines))))
         sent += len(rows)
         uids = uids.difference(UIDSet(((1, last),)))
         if uids:
@@ -175,8 +188,12 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
                 dialogue.core.send(b"".join(pieces))
                 pieces.clear()
                 await _stream(dialogue, row[plan.content], found)
-            else:
-                pieces.append(found)
+                continue
+            pieces.append(found)
+            if len(found) > FLUSH_OCTETS:
+                dialogue.core.send(b"".join(pieces))
+                pieces.clear()
+                await dialogue.driver.drained()
         if flags is not None and not plan.tells_flags:
             pieces.append(b" FLAGS " + responses.flag_list(flags, row[0] >= first_recent))
         pieces.append(b")\r\n")

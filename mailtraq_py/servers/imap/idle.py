@@ -78,12 +78,12 @@ class Idle:
 
     def _look(self) -> None:
         """The keep-alive."""
+        self._call = self._later()
         dialogue = self._dialogue
         if not unacknowledged_octets(dialogue.driver.transport):
             dialogue.renew()
         dialogue.core.send(STILL_HERE)
         dialogue.driver.wake()
-        self._call = self._later()
         self.news()
 
 

@@ -87,6 +87,8 @@ class IMAPSession(Dialogue):
         """Answer one event."""
         if self.account is not None:
             self.renew()
+        elif self.counts_as_too_many():
+            return None
         waiting = ANSWERS[type(event)](self, event)
         return None if waiting is None else self._answered(waiting)
 
@@ -103,11 +105,14 @@ class IMAPSession(Dialogue):
 
     def local_error(self, reference: str) -> None:
         """NO to the command under way, with the reference to the log (RFC 5530 3)."""
-        append.drop(self)
         self.mechanism = None
         idle.end(self)
+        in_message = self.appending is not None
+        append.drop(self)
         if self.core.is_answering:
             self.core.no(f"local error, reference {reference}", "SERVERBUG")
+        if in_message:
+            self.core.bye("local error")
 
     def ended(self, reason: str) -> None:
         """The connection is gone."""

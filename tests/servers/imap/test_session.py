@@ -55,6 +55,14 @@ class GreetingTests(SessionCase):
         self.assertEqual(ask(play, "LOGOUT"), ["* BYE goodbye", "OK done"])
         self.assertTrue(play.closed)
 
+    def test_too_many_commands(self) -> None:
+        """Attack 15: a stranger does not talk for ever."""
+        play = self.house.connect()
+        play << b"t NOOP\r\n" * 101
+        lines = heard(play)
+        self.assertEqual(lines[-3:], ["t OK done", "t BAD log in first", "* BYE too many commands before login"])
+        self.assertTrue(play.closed)
+
     def test_nothing_later_is_advertised(self) -> None:
         """Only what is there."""
         self.assertNotRegex(self.house.connect().take(), r"CONDSTORE|SORT|THREAD|QRESYNC|COMPRESS|NOTIFY")
