@@ -23,6 +23,8 @@ from zope.interface import implementer
 
 _LEVELS = {LogLevel.lookupByName(name): name for name in ("debug", "info", "warn", "error", "critical")}
 _ORDER = {level: number for number, level in enumerate(_LEVELS)}
+_OLD_TWISTED = "log_legacy"
+"""Twisted's older parts tell of every port they open; what they tell at info is for debugging."""
 _PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+\Z")
 
 
@@ -55,6 +57,8 @@ class LogLines:
     def __call__(self, event: LogEvent) -> None:
         """Write one event."""
         level = event.get("log_level")
+        if level is LogLevel.info and event.get("log_namespace") == _OLD_TWISTED:
+            level = LogLevel.debug
         if _ORDER.get(level, 1) < self._lowest:
             return
         fields = {"time": self._time(event.get("log_time", 0.0)), "level": _LEVELS.get(level, "info")}
