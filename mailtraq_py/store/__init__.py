@@ -1,5 +1,7 @@
 """
-Everything that is kept.
+Everything that is kept: accounts, mailboxes, messages, contents, the outbound queue, recent logins.
 
-database, dialect, sqlite, migrate, sql/, mailboxes, queue, directory, passwords, logins, content, hub.
+store (opens all), database, immediate, writer, operations, sql/ (functions of a cursor), sqlite, turnstile, dialect,
+migrate, schema/, workers, acceptance, content, spool, mailboxes, searching, queue, directory, passwords, logins,
+administration, hub.
 """

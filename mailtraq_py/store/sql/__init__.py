@@ -1,3 +1,5 @@
 """
-SQL as functions of a cursor.
+SQL as functions of a cursor: plain values in, plain values or `rows.Written` out, no effect outside the database.
+
+rows, ledger, accounts, content, acceptance, mailboxes, messages, flags, search, queue, logins, notices.
 """

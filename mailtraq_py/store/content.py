@@ -1,0 +1,267 @@
+"""
+Contents: where the octets of messages lie, and how a new one becomes rows.
+
+Small ones lie in the database, compressed where that pays; large ones are files `data_dir/content/XX/ID`, XX the
+last octet of the id. A file is synced, named and its folder synced before the operation that makes its row is
+queued; it is unlinked after the commit that deletes its row. A file without a row is one whose operation did not
+come to its commit: it is removed at a start that finds no other process alive.
+
+Ids are time-ordered, so that new rows go to the end, and random, so that no two processes need to agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailtraq_py.interfaces.failures import TemporaryFailure
+from mailtraq_py.interfaces.store import ContentFacts, ContentRef, IContent
+
+from .database import Database
+from .spool import Spool, SpoolFolder, outside_failure
+from .sql.content import COMPRESSION_NONE, COMPRESSION_ZSTD, PLACE_FILE, PLACE_INLINE
+from .sql.rows import Row
+from .workers import Workers
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_LEVEL = 1
+_WORTH_TRYING_OCTETS = 400
+# A compressed form must save an eighth, or reading it is not worth the unpacking.
+_GAIN_DIVISOR = 8
+_EPOCH_MILLISECONDS = 1_577_836_800_000  # 2020-01-01
+_RANDOM_BITS = 22
+
+
+class ContentIds:
+    """Ids of 63 bits: milliseconds since 2020, then random bits; rising within this process."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        """A fresh id."""
+        milliseconds = time.time_ns() // 1_000_000 - _EPOCH_MILLISECONDS
+        number = (max(milliseconds, 1) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+        if number <= self._last:
+            number = self._last + 1 + secrets.randbits(8)
+        self._last = number
+        return number
+
+
+@implementer(IContent)
+class Content:
+    """
+    See `IContent`.
+
+    Args:
+        database: the main one.
+        data_dir: below which files lie.
+        spools: this process's spool folder.
+        workers: where files are synced and read.
+    """
+
+    log = Logger()
+
+    def __init__(self, database: Database, data_dir: Path, spools: SpoolFolder, workers: Workers) -> None:
+        self._database = database
+        self._root = data_dir / "content"
+        self._spools = spools
+        self._workers = workers
+        self._ids = ContentIds()
+        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
+
+    def spool(self) -> Spool:
+        """See `IContent`."""
+        return Spool(self._spools)
+
+    async def read(self, content: ContentRef, offset: int = 0, length: int | None = None) -> bytes:
+        """See `IContent`."""
+        end = content.total_octets if length is None else min(content.total_octets, offset + length)
+        head = content.head[offset:end]
+        start, stop = max(0, offset - len(content.head)), max(0, end - len(content.head))
+        if stop <= start:
+            return head
+        return head + await self._read_shared(content.id, start, stop)
+
+    def reader(self, content_id: int) -> Callable[[int, int], bytes]:
+        """
+        A function that reads shared octets [start, stop) in the calling thread, any number of times.
+
+        Raises:
+            TemporaryFailure: they are not to be had; the function may raise it too.
+        """
+        row = self._place(content_id)
+        if row[0] == PLACE_FILE:
+            return partial(self._read_file, content_id)
+        whole = self._unpack(row)
+        return lambda start, stop: whole[start:stop]
+
+    def path(self, content_id: int) -> Path:
+        """Where a content's file lies."""
+        return self._root / f"{content_id & 0xFF:02x}" / f"{content_id:016x}"
+
+    async def prepare(self, spool: Spool, facts: ContentFacts, references: int) -> tuple[Row, bytes | None]:
+        """
+        Make a content ready for its operation; a large one is on disk under its final name when this returns.
+
+        Args:
+            references: how many message and queue rows will point at it.
+
+        Returns:
+            its row, and its octets where they lie inline.
+
+        Raises:
+            StorageFull, TemporaryFailure: it could not be stored.
+        """
+        number = self._ids.next()
+        octets: bytes | None = None
+        place, compression = PLACE_FILE, COMPRESSION_NONE
+        if spool.is_file:
+            await self._workers.run(self._keep_file, spool, number)
+        else:
+            place = PLACE_INLINE
+            octets, compression = self._pack(spool.in_memory())
+        row = (
+            number,
+            references,
+            place,
+            compression,
+            0,
+            spool.octets,
+            spool.sha256,
+            facts.lines,
+            facts.header_octets,
+            facts.envelope,
+            facts.body,
+            facts.body_structure,
+            facts.parts,
+            facts.fields,
+            facts.sent,
+            facts.sent_day,
+            fold(facts.subject),
+            fold(facts.sender),
+            fold(facts.to),
+            fold(facts.cc),
+            facts.message_id,
+            facts.in_reply_to,
+            facts.references,
+            thread_id(facts, number),
+        )
+        return row, octets
+
+    def unlink(self, content_ids: Iterable[int]) -> None:
+        """Remove files whose rows are gone."""
+        for content_id in content_ids:
+            try:
+                self.path(content_id).unlink(missing_ok=True)
+            except OSError as error:
+                # It has no row, so the next start's sweep finds it.
+                self.log.warn("content-left", event="content-left", content=content_id, error=error.strerror)
+
+    def sweep(self) -> int:
+        """
+        Remove files without a row. Only while no other process writes.
+
+        Returns:
+            how many were removed.
+        """
+        removed = 0
+        if not self._root.is_dir():
+            return 0
+        for folder in self._root.iterdir():
+            ids = [int(file.name, 16) for file in folder.iterdir() if len(file.name) == 16]
+            orphans = set(ids).difference(self._database.read("known_contents", ids)) if ids else set()
+            self.unlink(orphans)
+            removed += len(orphans)
+        return removed
+
+    def _place(self, content_id: int) -> Row:
+        row: Row | None = self._database.read("content_place", content_id)
+        if row is None:
+            raise TemporaryFailure("content is gone")
+        return row
+
+    async def _read_shared(self, content_id: int, start: int, stop: int) -> bytes:
+        row = self._place(content_id)
+        if row[0] == PLACE_INLINE:
+            return self._unpack(row)[start:stop]
+        return await self._workers.run(self._read_file, content_id, start, stop)
+
+    def _pack(self, octets: bytes) -> tuple[bytes, int]:
+        if len(octets) >= _WORTH_TRYING_OCTETS:
+            packed = self._compressor.compress(octets, zstd.ZstdCompressor.FLUSH_FRAME)
+            if len(packed) < len(octets) - len(octets) // _GAIN_DIVISOR:
+                return packed, COMPRESSION_ZSTD
+        return octets, COMPRESSION_NONE
+
+    def _unpack(self, row: Row) -> bytes:
+        _, compression, octets = row
+        if octets is None:
+            raise TemporaryFailure("content has no octets")
+        whole: bytes = zstd.decompress(octets) if compression == COMPRESSION_ZSTD else octets
+        return whole
+
+    def _read_file(self, content_id: int, start: int, stop: int) -> bytes:
+        try:
+            with open(self.path(content_id), "rb", buffering=0) as file:
+                return os.pread(file.fileno(), stop - start, start)
+        except OSError as error:
+            raise outside_failure(error, "read of a content file") from error
+
+    def _keep_file(self, spool: Spool, number: int) -> None:
+        """In a worker thread: file, name and folder on disk."""
+        spool.sync()
+        path = self.path(number)
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _sync_folder(path.parent.parent)
+            spool.move(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise outside_failure(error, "naming of a content file") from error
+
+
+def fold(text: str) -> str:
+    """The form in which texts are compared: without case, composed (NFC)."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def thread_id(facts: ContentFacts, number: int) -> int:
+    """
+    The thread of a message, from its own header alone: the first of its References is the thread's root, and the
+    root's own Message-ID gives the same number. A message without any is a thread of its own.
+
+    RFC 5256 3, RFC 8474 5.2
+    """
+    for ids in (facts.references, facts.in_reply_to, facts.message_id):
+        first = ids.partition(" ")[0]
+        if first:
+            return int.from_bytes(hashlib.blake2b(first.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
+    return number
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+

@@ -1,0 +1,50 @@
+"""
+The store without a reactor: everything at once, in the calling thread.
+
+The command line and unit tests use it. It is the same SQL on the same SQLite, in a file or in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from .database import Database
+from .sql.rows import Written
+
+T = TypeVar("T")
+
+
+class ImmediateDatabase(Database):
+    """Each write is a transaction of its own, done when `run` returns."""
+
+    def run(self, name: str, *arguments: Any, octets: int = 0) -> Deferred[Any]:
+        """See `Database`."""
+        outcomes = self._writer.execute([(name, arguments)])
+        self._tell(outcomes)
+        self._writer.checkpoint()
+        outcome = outcomes[0]
+        return succeed(outcome.value) if isinstance(outcome, Written) else fail(outcome)
+
+    async def close(self) -> None:
+        """See `Database`."""
+        self._writer.close()
+        self._connections.close()
+
+
+def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """
+    Run a coroutine of an immediate store to its end.
+
+    Raises:
+        RuntimeError: it waits for something, so it does not belong here.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the coroutine waits: only those of an immediate store can run now")

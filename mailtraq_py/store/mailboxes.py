@@ -1,0 +1,339 @@
+"""
+The mailboxes of one account, and one mailbox as sessions work on it.
+
+Names come in as their canonical form or are brought to it here. Reads run on the reactor thread in slices of at most
+`_READ_SLICE` messages, a millisecond or two each, and let others have their turn in between: a thread beside a busy
+reactor would fight it for the interpreter at every row. Long writes go to the writer in slices of their own, so that
+deliveries are committed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from operator import itemgetter
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailtraq_py.interfaces.failures import MailboxNotAllowed, NoSuchMailbox
+from mailtraq_py.interfaces.store import (
+    Appended,
+    Column,
+    ContentRef,
+    Copied,
+    IMailbox,
+    IMailboxes,
+    MailboxInfo,
+    MailboxStatus,
+    NewMessage,
+    Stored,
+)
+from mailtraq_py.mail.changes import MailboxDelta, MessageState
+from mailtraq_py.mail.flags import StoreOperation, bits, from_bits, keywords
+from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
+from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.uidset import UIDSet
+
+from .acceptance import Batch
+from .content import Content
+from .database import Database
+from .searching import search_mailbox
+from .sql.acceptance import Entry
+from .sql.rows import Row
+from .workers import Workers
+
+_READ_SLICE = 500
+_STORE_SLICE = 5000
+_EXPUNGE_SLICE = 500
+_SCAN_SLICE = 5000
+_GAPS_INLINE = 5000
+_UID_MAX = 0xFFFFFFFF
+
+Pause = Callable[[], Deferred[None]]
+
+
+class Shelf:
+    """What mailboxes need of the store; `pause` lets others have their turn."""
+
+    def __init__(
+        self, database: Database, content: Content, workers: Workers, clock: Callable[[], float], pause: Pause
+    ) -> None:
+        self.database = database
+        self.content = content
+        self.workers = workers
+        self.clock = clock
+        self.pause = pause
+
+
+@implementer(IMailboxes)
+class Mailboxes:
+    """See `IMailboxes`."""
+
+    def __init__(self, shelf: Shelf, account_id: int) -> None:
+        self.account_id = account_id
+        self._shelf = shelf
+        self._database = shelf.database
+
+    async def list_mailboxes(self) -> list[MailboxInfo]:
+        """See `IMailboxes`."""
+        nodes = {row[0]: row for row in self._database.read("list_mailboxes", self.account_id)}
+        subscribed = set(self._database.read("list_subscriptions", self.account_id))
+        parents = {row[1] for row in nodes.values()}
+        listed = []
+        for number, _, _, state, special_use in nodes.values():
+            name = _full_name(nodes, number)
+            is_open = state == "open"
+            listed.append(
+                MailboxInfo(number if is_open else 0, name, special_use, name in subscribed, number in parents)
+            )
+        return sorted(listed, key=lambda info: (info.name != INBOX, info.name))
+
+    async def list_subscriptions(self) -> list[str]:
+        """See `IMailboxes`."""
+        names: list[str] = self._database.read("list_subscriptions", self.account_id)
+        return names
+
+    async def status(self, name: str) -> MailboxStatus:
+        """See `IMailboxes`."""
+        return _status(self._find(name), _canonical(name))
+
+    async def create(self, name: str, special_use: str = "") -> MailboxStatus:
+        """See `IMailboxes`."""
+        name = _canonical(name)
+        if special_use and special_use not in SPECIAL_USES:
+            raise MailboxNotAllowed(f"no such special use: {special_use}")
+        await self._database.run("create_mailbox", self.account_id, name, special_use, self._shelf.clock())
+        return await self.status(name)
+
+    async def delete(self, name: str) -> None:
+        """See `IMailboxes`. It is gone when this returns; the room of a large one comes back a little later."""
+        await self._database.run("delete_mailbox", self.account_id, _canonical(name), self._shelf.clock())
+        while await self._database.run("purge_condemned"):
+            pass
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """See `IMailboxes`."""
+        await self._database.run(
+            "rename_mailbox", self.account_id, _canonical(name), _canonical(new_name), self._shelf.clock()
+        )
+
+    async def subscribe(self, name: str, subscribed: bool) -> None:
+        """See `IMailboxes`. A name that does not exist may be subscribed too (RFC 9051 6.3.7)."""
+        await self._database.run("subscribe_mailbox", self.account_id, _canonical(name), subscribed)
+
+    async def open(self, name: str) -> Mailbox:
+        """See `IMailboxes`."""
+        row = self._find(name)
+        return Mailbox(self._shelf, row[0], _canonical(name), row[5])
+
+    async def append(self, name: str, messages: Sequence[NewMessage]) -> Appended:
+        """See `IMailboxes`."""
+        name = _canonical(name)
+        row = self._find(name)
+        if not messages:
+            return Appended(row[5], UIDSet())
+        with Batch(self._shelf.content, self._shelf.clock) as batch:
+            prepared = [
+                await batch.message(new.spool, new.facts, self.account_id, name, new.flags, new.internal_date)
+                for new in messages
+            ]
+            now = self._shelf.clock()
+            entry = Entry("", now, int(now), tuple(prepared), strict=True)
+            places = await self._database.run("accept", entry, octets=batch.octets)
+            batch.keep()
+        return Appended(places[0][3], UIDSet.from_numbers(place[2] for place in places))
+
+    def _find(self, name: str) -> Row:
+        row: Row | None = self._database.read("find_mailbox", self.account_id, _canonical(name))
+        if row is None:
+            raise NoSuchMailbox(name)
+        return row
+
+
+@implementer(IMailbox)
+class Mailbox:
+    """See `IMailbox`."""
+
+    def __init__(self, shelf: Shelf, mailbox_id: int, name: str, uid_validity: int) -> None:
+        self.id = mailbox_id
+        self.name = name
+        self.uid_validity = uid_validity
+        self._shelf = shelf
+        self._database = shelf.database
+
+    async def select(self, claim_recent: bool) -> tuple[MailboxStatus, Sequence[int]]:
+        """See `IMailbox`. The UIDs of a mailbox without gaps are a `range`."""
+        status, uids = await self._select()
+        if not claim_recent or status.first_recent >= status.uid_next:
+            return status, uids
+        claimed = await self._database.run("claim_recent", self.id)
+        status, uids = await self._select()
+        return replace(status, first_recent=claimed), uids
+
+    async def states(self, uids: UIDSet) -> list[MessageState]:
+        """See `IMailbox`."""
+        states: list[MessageState] = []
+        while uids:
+            rows = self._database.read("state_rows", self.id, uids.ranges, _READ_SLICE)
+            states.extend(map(_state, rows))
+            if len(rows) < _READ_SLICE:
+                break
+            uids = _after(uids, rows[-1][0])
+            await self._shelf.pause()
+        return states
+
+    async def changes(self, since: int) -> MailboxDelta:
+        """See `IMailbox`."""
+        highest = after = 0
+        changed: list[MessageState] = []
+        while True:
+            found = self._database.read("changes_after", self.id, since, after, _SCAN_SLICE)
+            if found is None:
+                raise NoSuchMailbox(self.name)
+            now_highest, _, rows, after = found
+            # What is changed while the slices are read has a higher MODSEQ and is told the next time, too.
+            highest = highest or now_highest
+            changed.extend(map(_state, rows))
+            if not after:
+                break
+            await self._shelf.pause()
+        vanished = self._database.read("vanished_between", self.id, since, highest) if since < highest else []
+        return MailboxDelta(highest, tuple(changed), UIDSet.from_ranges(vanished))
+
+    async def fetch(self, uids: UIDSet, columns: Sequence[Column], limit: int) -> list[tuple[object, ...]]:
+        """See `IMailbox`. At most `_READ_SLICE` at once, whatever `limit` says."""
+        names = tuple(column.value for column in columns)
+        rows = self._database.read("fetch_rows", self.id, uids.ranges, names, min(limit, _READ_SLICE))
+        convert = _converter(names)
+        return rows if convert is None else [convert(row) for row in rows]
+
+    async def store(
+        self, uids: UIDSet, operation: StoreOperation, flags: frozenset[str], unchanged_since: int | None = None
+    ) -> Stored:
+        """See `IMailbox`."""
+        states: list[MessageState] = []
+        modified: list[int] = []
+        words = keywords(flags)
+        while uids:
+            rows, changed, after = await self._database.run(
+                "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, _STORE_SLICE
+            )
+            states.extend(map(_state, rows))
+            modified.extend(changed)
+            if not after:
+                break
+            uids = _after(uids, after)
+        return Stored(tuple(states), UIDSet.from_numbers(modified))
+
+    async def expunge(self, uids: UIDSet | None) -> UIDSet:
+        """See `IMailbox`."""
+        return await self._remove(UIDSet(((1, _UID_MAX),)) if uids is None else uids, True)
+
+    async def remove(self, uids: UIDSet) -> UIDSet:
+        """See `IMailbox`."""
+        return await self._remove(uids, False)
+
+    async def copy(self, uids: UIDSet, destination: str, move: bool = False) -> Copied:
+        """See `IMailbox`."""
+        uid_validity, source, copies = await self._database.run(
+            "copy_messages", self.id, uids.ranges, _canonical(destination), move, int(self._shelf.clock())
+        )
+        return Copied(uid_validity, tuple(source), tuple(copies))
+
+    async def search(self, key: SearchKey, now: float) -> UIDSet:
+        """See `IMailbox`."""
+        return await search_mailbox(self._database, self._shelf.content, self._shelf.workers, self.id, key)
+
+    async def _select(self) -> tuple[MailboxStatus, Sequence[int]]:
+        found = self._database.read("select_rows", self.id)
+        if found is None:
+            raise NoSuchMailbox(self.name)
+        row, first, last, listed = found
+        if listed:
+            return _status(row, self.name), [int(uid) for uid in listed.split(",")]
+        return _status(row, self.name), range(first, last + 1) if last else ()
+
+    async def _remove(self, uids: UIDSet, only_deleted: bool) -> UIDSet:
+        gone: list[int] = []
+        while uids:
+            some, after = await self._database.run(
+                "expunge_messages", self.id, uids.ranges, only_deleted, _EXPUNGE_SLICE
+            )
+            gone.extend(some)
+            if not after:
+                break
+            uids = _after(uids, after)
+        return UIDSet.from_numbers(gone)
+
+
+def _canonical(name: str) -> str:
+    try:
+        return canonical_name(name)
+    except ValueError as error:
+        raise MailboxNotAllowed(str(error)) from error
+
+
+def _full_name(nodes: dict[int, Row], number: int) -> str:
+    levels = []
+    while number:
+        _, number, level, _, _ = nodes[number]
+        levels.append(level)
+    return SEPARATOR.join(reversed(levels))
+
+
+def _status(row: Row, name: str) -> MailboxStatus:
+    """From a row of MAILBOX_COLUMNS."""
+    number, _, _, _, _, uid_validity, uid_next, highest, _, messages, unseen, deleted, octets, first_recent = row
+    return MailboxStatus(
+        number, name, uid_validity, uid_next, highest, messages, unseen, deleted, octets, first_recent
+    )
+
+
+@lru_cache(maxsize=4096)
+def _flags(number: int, words: str) -> frozenset[str]:
+    """Flags of a row; most messages share few sets, so most are at hand."""
+    return from_bits(number) | frozenset(words.split()) if words else from_bits(number)
+
+
+def _state(row: Row) -> MessageState:
+    return MessageState(row[0], row[1], _flags(row[2], row[3]))
+
+
+def _after(uids: UIDSet, uid: int) -> UIDSet:
+    """What of a set lies behind a UID."""
+    return uids.intersection(UIDSet(((uid + 1, _UID_MAX),)))
+
+
+# How many SQL columns each column takes, where it is not one, and how its value is made of them.
+_CONVERSIONS: dict[str, tuple[int, Callable[..., object]]] = {
+    "flags": (2, _flags),
+    "content": (3, lambda number, octets, head: ContentRef(number, octets - len(head or b""), head or b"")),
+    "email_id": (2, lambda number, head: f"M{number:x}-{head}"),
+    "thread_id": (1, lambda number: f"T{number:x}"),
+}
+
+
+@lru_cache(maxsize=128)
+def _converter(names: tuple[str, ...]) -> Callable[[Row], tuple[object, ...]] | None:
+    """
+    Makes a tuple of columns out of a row of `fetch_rows`, whose first column is the UID; None where the rows are
+    right as they are.
+    """
+    takes: list[Callable[[Row], object]] = []
+    place = 1
+    for name in names:
+        if name == "uid":
+            takes.append(itemgetter(0))
+            continue
+        width, convert = _CONVERSIONS.get(name, (1, None))
+        takes.append(itemgetter(place) if convert is None else _taking(convert, slice(place, place + width)))
+        place += width
+    if names[:1] == ("uid",) and names.count("uid") == 1 and not any(name in _CONVERSIONS for name in names):
+        return None
+    return lambda row: tuple([take(row) for take in takes])
+
+
+def _taking(convert: Callable[..., object], part: slice) -> Callable[[Row], object]:
+    return lambda row: convert(*row[part])

@@ -1,0 +1,87 @@
+"""
+The operations by name: what may be asked of `Database.run` and `Database.read`.
+
+Names and plain values cross threads (and, later, processes); functions do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .sql import acceptance, accounts, content, flags, logins, mailboxes, messages, notices, queue, search
+from .sql.rows import Written
+
+READS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        acceptance.acceptance_trace,
+        accounts.find_account,
+        accounts.find_account_by_id,
+        accounts.find_alias,
+        accounts.find_credentials,
+        accounts.find_domain,
+        accounts.first_domain,
+        accounts.has_cram_secret,
+        accounts.list_accounts,
+        accounts.list_aliases,
+        accounts.list_domains,
+        content.content_place,
+        content.known_contents,
+        logins.find_logins,
+        logins.find_logins_near,
+        logins.list_logins,
+        mailboxes.find_mailbox,
+        mailboxes.list_mailboxes,
+        mailboxes.list_subscriptions,
+        messages.changes_after,
+        messages.fetch_rows,
+        messages.select_rows,
+        messages.state_rows,
+        messages.vanished_between,
+        notices.last_notice,
+        notices.notices_after,
+        queue.count_queue,
+        queue.list_queue,
+        queue.next_ready,
+        search.candidates,
+        search.matches,
+    )
+}
+
+WRITES: dict[str, Callable[..., Written]] = {
+    function.__name__: function
+    for function in (
+        acceptance.accept,
+        acceptance.expire_acceptances,
+        accounts.add_accounts,
+        accounts.add_alias,
+        accounts.add_domain,
+        accounts.delete_account,
+        accounts.delete_alias,
+        accounts.delete_domain,
+        accounts.replace_credentials,
+        accounts.set_account,
+        flags.store_flags,
+        logins.expire_logins,
+        logins.revoke_logins,
+        logins.write_login,
+        mailboxes.create_mailbox,
+        mailboxes.delete_mailbox,
+        mailboxes.purge_condemned,
+        mailboxes.rename_mailbox,
+        mailboxes.subscribe_mailbox,
+        messages.claim_recent,
+        messages.copy_messages,
+        messages.expunge_messages,
+        queue.delete_entries,
+        queue.lease_rows,
+        queue.release_rows,
+        queue.settle_rows,
+    )
+}
+
+# Operations that can share statements when several wait; each is in WRITES too, for one alone.
+TOGETHER: dict[str, Callable[..., list[Written | Exception]]] = {
+    "accept": acceptance.accept_together,
+}

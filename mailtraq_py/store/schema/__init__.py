@@ -1,0 +1,3 @@
+"""
+Numbered schema steps, KIND_NNNN.sql, read by `store/migrate.py`.
+"""

@@ -1,0 +1,290 @@
+"""
+Message rows: selecting, listing, copying, expunging, and what changed since a MODSEQ.
+
+Sets of UIDs come as ranges. Reading functions give at most `limit` rows; the caller goes on behind the last UID.
+
+RFC 7162 3, RFC 4315, RFC 6851
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from mailtraq_py.interfaces.failures import NoSuchMailbox, OverQuota
+from mailtraq_py.mail.uidset import Range, UIDSet
+
+from .acceptance import MESSAGE_COLUMNS
+from .content import add_references, release
+from .ledger import DELETED_BIT, MAILBOX_COLUMNS, Ledger, MailboxCounters
+from .rows import Cursor, Row, Written, every, insert, one
+
+# SQL of each column but the UID by the name of `interfaces.store.Column`; FLAGS and CONTENT take more than one.
+_EXPRESSIONS = {
+    "mod_seq": "m.mod_seq",
+    "flags": "m.flags, m.keywords",
+    "internal_date": "m.internal_date",
+    "save_date": "m.save_date",
+    "octets": "m.octets",
+    "content": "m.content_id, m.octets, h.head",
+    "envelope": "c.envelope",
+    "body": "c.body",
+    "body_structure": "c.body_structure",
+    "header_octets": "c.header_octets",
+    "fields": "c.fields",
+    "parts": "c.parts",
+    "email_id": "m.content_id, m.head",
+    "thread_id": "c.thread_id",
+}
+_OF_CONTENT = {"envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id"}
+
+# Ranges with at most so many UIDs between them are read as one.
+_GAP_MAX = 8
+_SPAN_MAX = 1024
+_NO_LIMIT = 1 << 62
+
+
+def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | None:
+    """
+    A mailbox and its UIDs, of one instant.
+
+    Returns:
+        (row of MAILBOX_COLUMNS, first UID, last UID, all UIDs as "1,2,5" or "" where none is missing between first
+        and last), None when the mailbox is gone.
+    """
+    with_uids = (
+        f"SELECT {MAILBOX_COLUMNS},"
+        " coalesce((SELECT min(uid) FROM messages WHERE mailbox_id = ?1), 0),"
+        " coalesce((SELECT max(uid) FROM messages WHERE mailbox_id = ?1), 0),"
+        " CASE WHEN messages > 0 AND messages <= (SELECT max(uid) - min(uid) FROM messages WHERE mailbox_id = ?1)"
+        " THEN (SELECT group_concat(uid) FROM messages WHERE mailbox_id = ?1) ELSE '' END"
+        " FROM mailboxes WHERE id = ?1 AND state = 'open'"
+    )
+    row = one(cursor, with_uids, (mailbox_id,))
+    return None if row is None else (row[:-3], row[-3], row[-2], row[-1])
+
+
+def state_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: int) -> list[Row]:
+    """(uid, mod_seq, flags, keywords) in rising UID order."""
+    return _in_ranges(cursor, "SELECT uid, mod_seq, flags, keywords FROM messages m", mailbox_id, ranges, limit)
+
+
+def fetch_rows(
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], columns: tuple[str, ...], limit: int
+) -> list[Row]:
+    """UID, then the SQL columns of the other `columns` (see `_EXPRESSIONS`), in rising UID order."""
+    return _in_ranges(cursor, _selection(columns), mailbox_id, ranges, limit)
+
+
+def changes_after(
+    cursor: Cursor, mailbox_id: int, since: int, after_uid: int, limit: int
+) -> tuple[int, int, list[Row], int] | None:
+    """
+    Messages that are new or changed after a MODSEQ.
+
+    Where nothing but new messages came since then, only the end of the mailbox is read: their UIDs are behind all
+    others, and the first from the back that is old ends the search. Otherwise the mailbox is read in slices.
+
+    Returns:
+        (highest MODSEQ, MODSEQ of the last change that was no new message, rows (uid, mod_seq, flags, keywords) in
+        rising order, UID to go on after or 0 at the end), None when the mailbox is gone.
+    """
+    mailbox = one(
+        cursor, "SELECT highest_mod_seq, changed_mod_seq FROM mailboxes WHERE id = ? AND state = 'open'", (mailbox_id,)
+    )
+    if mailbox is None:
+        return None
+    highest, changed = mailbox
+    columns = "SELECT uid, mod_seq, flags, keywords FROM messages WHERE mailbox_id = ?"
+    if since >= highest:
+        return highest, changed, [], 0
+    if since >= changed:
+        return highest, changed, _newest(cursor, columns, mailbox_id, since), 0
+    (end,) = one(
+        cursor,
+        "SELECT max(uid) FROM"
+        " (SELECT uid FROM messages WHERE mailbox_id = ? AND uid > ? ORDER BY uid LIMIT ?) AS slice",
+        (mailbox_id, after_uid, limit),
+    ) or (None,)
+    if end is None:
+        return highest, changed, [], 0
+    rows = every(
+        cursor,
+        f"{columns} AND uid > ? AND uid <= ? AND mod_seq > ? ORDER BY uid",
+        (mailbox_id, after_uid, end, since),
+    )
+    return highest, changed, rows, end
+
+
+def vanished_between(cursor: Cursor, mailbox_id: int, since: int, until: int) -> list[Row]:
+    """(low, high) ranges of UIDs that were expunged after `since` and not after `until`."""
+    return every(
+        cursor,
+        "SELECT low, high FROM vanished WHERE mailbox_id = ? AND mod_seq > ? AND mod_seq <= ?",
+        (mailbox_id, since, until),
+    )
+
+
+def claim_recent(cursor: Cursor, mailbox_id: int) -> Written:
+    """Take the \\Recent messages for one session; returns the first UID of them (RFC 3501 2.3.2)."""
+    row = one(cursor, "SELECT first_recent FROM mailboxes WHERE id = ? AND state = 'open'", (mailbox_id,))
+    if row is None:
+        raise NoSuchMailbox(str(mailbox_id))
+    cursor.execute("UPDATE mailboxes SET first_recent = uid_next WHERE id = ?", (mailbox_id,))
+    return Written(row[0])
+
+
+def expunge_messages(
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], only_deleted: bool, limit: int
+) -> Written:
+    """
+    Remove a slice of messages: those with \\Deleted, or all of the set.
+
+    Returns:
+        (UIDs that are gone, UID to go on after or 0 when the set is done).
+    """
+    ledger = Ledger(cursor)
+    mailbox = ledger.mailbox(mailbox_id)
+    having = f" AND flags & {DELETED_BIT} <> 0" if only_deleted else ""
+    rows = _in_ranges(
+        cursor, "SELECT uid, flags, octets, content_id FROM messages m", mailbox_id, ranges, limit, having
+    )
+    if not rows:
+        return Written(([], 0))
+    gone = [row[0] for row in rows]
+    _forget(ledger, mailbox, rows)
+    purged = release(cursor, [row[3] for row in rows])
+    return Written((gone, gone[-1] if len(rows) >= limit else 0), ledger.write(), purged)
+
+
+def copy_messages(
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], destination: str, move: bool, now: int
+) -> Written:
+    """
+    Copy or move messages to another mailbox of the account, all in one instant.
+
+    Returns:
+        (UIDVALIDITY of the destination, source UIDs, their new UIDs).
+
+    Raises:
+        NoSuchMailbox: one of the two is not there.
+        OverQuota: no room for all.
+    """
+    ledger = Ledger(cursor)
+    source = ledger.mailbox(mailbox_id)
+    target = ledger.find_mailbox(source.account_id, destination)
+    if target is None:
+        raise NoSuchMailbox(destination)
+    rows = _in_ranges(cursor, _WHOLE_ROWS, mailbox_id, ranges, _NO_LIMIT)
+    if not move and not ledger.account_of(source).has_room(sum(row[6] for row in rows), len(rows)):
+        raise OverQuota
+    uids = _put(ledger, source, target, rows, move, now)
+    return Written((target.uid_validity, [row[0] for row in rows], uids), ledger.write())
+
+
+def move_all(ledger: Ledger, source: MailboxCounters, target: MailboxCounters, now: int) -> None:
+    """Move all messages of a mailbox to another one."""
+    rows = _in_ranges(ledger.cursor, _WHOLE_ROWS, source.id, [(1, source.uid_next)], _NO_LIMIT)
+    _put(ledger, source, target, rows, True, now)
+
+
+_WHOLE_ROWS = (
+    "SELECT uid, mod_seq, flags, keywords, internal_date, save_date, octets, content_id, head FROM messages m"
+)
+
+
+def _put(
+    ledger: Ledger, source: MailboxCounters, target: MailboxCounters, rows: Sequence[Row], move: bool, now: int
+) -> list[int]:
+    """Make the copies; returns their UIDs. A move keeps the references to contents, a copy adds to them."""
+    if not rows:
+        return []
+    mod_seq = ledger.touch(target, only_new=True)
+    copies: list[Row] = []
+    for row in rows:
+        _, _, bits, keywords, internal_date, save_date, octets, content_id, head = row
+        uid = ledger.add(target, bits, octets)
+        copies.append(
+            (target.id, uid, mod_seq, bits, keywords, internal_date, now or save_date, octets, content_id, head)
+        )
+    if move:
+        _forget(ledger, source, [(row[0], row[2], row[6]) for row in rows])
+    else:
+        add_references(ledger.cursor, (row[7] for row in rows))
+    insert(ledger.cursor, "messages", MESSAGE_COLUMNS, copies)
+    return [row[1] for row in copies]
+
+
+def _forget(ledger: Ledger, mailbox: MailboxCounters, rows: Sequence[Row]) -> None:
+    """Delete rows (uid, flags, octets ...) of a mailbox, count them out and leave tombstones."""
+    mod_seq = ledger.touch(mailbox)
+    gone = UIDSet.from_numbers(row[0] for row in rows)
+    for row in rows:
+        ledger.count(mailbox, row[1], -1, -row[2])
+    for low, high in gone.ranges:
+        ledger.cursor.execute(
+            "DELETE FROM messages WHERE mailbox_id = ? AND uid BETWEEN ? AND ?", (mailbox.id, low, high)
+        )
+    insert(ledger.cursor, "vanished", 4, [(mailbox.id, mod_seq, low, high) for low, high in gone.ranges])
+
+
+def _newest(cursor: Cursor, columns: str, mailbox_id: int, since: int) -> list[Row]:
+    rows: list[Row] = []
+    before, count = 1 << 62, 16
+    while True:
+        some = every(cursor, f"{columns} AND uid < ? ORDER BY uid DESC LIMIT ?", (mailbox_id, before, count))
+        new = [row for row in some if row[1] > since]
+        rows.extend(new)
+        if len(new) < count:
+            rows.reverse()
+            return rows
+        before, count = new[-1][0], 1024
+
+
+def _in_ranges(
+    cursor: Cursor, selection: str, mailbox_id: int, ranges: Sequence[Range], limit: int, having: str = ""
+) -> list[Row]:
+    """
+    Rows of a selection whose UID is in the ranges, in rising order.
+
+    Many small ranges close together are read as one and what lies between is dropped here, so that a set like
+    1,3,5,7 does not cost a statement each.
+    """
+    rows: list[Row] = []
+    statement = f"{selection} WHERE mailbox_id = ? AND uid BETWEEN ? AND ?{having} ORDER BY uid LIMIT ?"
+    for part in _spans(ranges):
+        room = limit - len(rows)
+        if room <= 0:
+            break
+        low, high = part[0][0], part[-1][1]
+        if len(part) == 1:
+            rows.extend(every(cursor, statement, (mailbox_id, low, high, room)))
+        else:
+            wanted = UIDSet(tuple(part))
+            found = every(cursor, statement, (mailbox_id, low, high, _SPAN_MAX))
+            rows.extend([row for row in found if row[0] in wanted][:room])
+    return rows
+
+
+def _spans(ranges: Sequence[Range]) -> Iterator[list[Range]]:
+    """Ranges, those close together in one list."""
+    part: list[Range] = []
+    for low, high in ranges:
+        if part and (low - part[-1][1] > _GAP_MAX or high - part[0][0] >= _SPAN_MAX):
+            yield part
+            part = []
+        part.append((low, high))
+    if part:
+        yield part
+
+
+@lru_cache(maxsize=128)
+def _selection(columns: tuple[str, ...]) -> str:
+    """SELECT and FROM for columns by name. The UID comes first, whether asked for or not."""
+    expressions = ["m.uid", *(_EXPRESSIONS[column] for column in columns if column != "uid")]
+    selection = f"SELECT {', '.join(expressions)} FROM messages m"
+    if not _OF_CONTENT.isdisjoint(columns):
+        selection += " JOIN contents c ON c.id = m.content_id"
+    if "content" in columns:
+        selection += " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head"
+    return selection

@@ -1,0 +1,201 @@
+"""
+The store: opens everything and holds it together.
+
+    Store(url, data_dir, reactor)      for a server: writer threads, worker threads, notices of other processes
+    Store(url, data_dir)               at once, without a reactor: the command line, unit tests (`immediate.run_now`)
+
+Two database files lie in one folder: the one of the URL, and `recent.db` beside it for what may be lost in a power
+cut. Large contents and spools lie in `data_dir`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from mailtraq_py.interfaces.failures import TemporaryFailure
+from mailtraq_py.mail.changes import Change
+
+from .acceptance import AcceptanceDesk
+from .administration import Administration
+from .content import Content
+from .database import Committed, Database, ThreadedDatabase
+from .directory import Directory
+from .hub import ChangeHub, NoticeReader
+from .immediate import ImmediateDatabase
+from .logins import RecentLoginRows
+from .mailboxes import Mailboxes, Shelf
+from .migrate import StoreRefused, migrate
+from .passwords import Passwords
+from .queue import Queue
+from .spool import SpoolFolder
+from .sqlite import MEMORY, Connections
+from .workers import AtOnce, Threads, Workers
+from .writer import Writer
+
+SCHEME = "sqlite:"
+RECENT_FILE = "recent.db"
+
+_UPKEEP_SECONDS = 30.0
+_TRACES_KEPT_SECONDS = 14 * 86400.0
+_READERS = 2
+_SYNCERS = 8
+
+
+class Store:
+    """
+    Everything that is kept.
+
+    Args:
+        url: "sqlite:/absolute/path.db", or "sqlite::memory:" for tests without a reactor.
+        data_dir: for large contents and spools; made when missing, mode 0700.
+        reactor: None makes a store that does everything at once in the calling thread.
+        clock: seconds since the epoch.
+        default_domain: where logins without a domain belong; "" is the domain that was added first.
+        announce: write notices of changes for other processes; None: where there is no reactor, which is where
+            another process, the server, has to hear of them.
+
+    Attributes:
+        acceptance, administration, content, directory, hub, queue, recent_rows: there from `start` on.
+    """
+
+    log = Logger()
+
+    acceptance: AcceptanceDesk
+    administration: Administration
+    content: Content
+    directory: Directory
+    hub: ChangeHub
+    queue: Queue
+    recent_rows: RecentLoginRows
+
+    def __init__(
+        self,
+        url: str,
+        data_dir: str | os.PathLike[str],
+        reactor: Any = None,
+        clock: Callable[[], float] = time.time,
+        default_domain: str = "",
+        announce: bool | None = None,
+    ) -> None:
+        if not url.startswith(SCHEME):
+            raise StoreRefused(f"{url.partition(':')[0]!r} is no kind of store; it begins with {SCHEME}")
+        self._path = url[len(SCHEME) :]
+        self._data_dir = Path(data_dir)
+        self._reactor = reactor
+        self._clock = clock
+        self._default_domain = default_domain
+        self._announce = reactor is None if announce is None else announce
+        self._workers: list[Workers] = []
+        self._upkeep: LoopingCall | None = None
+        self._notices: NoticeReader | None = None
+        self._spools = SpoolFolder(self._data_dir / "spool")
+        self.hub = ChangeHub()
+
+    @property
+    def database(self) -> Database:
+        """The main database, for its metrics."""
+        return self._main
+
+    @property
+    def is_healthy(self) -> bool:
+        """False after a failed sync: nothing is written until a restart."""
+        return self._main.is_healthy and self._recent.is_healthy
+
+    async def start(self) -> None:
+        """
+        Open, bring the schema up to date, clear away what a crash left.
+
+        Raises:
+            StoreRefused: the file is not ours or a newer program's.
+            LibraryTooOld: the SQLite library has a bug that corrupts databases.
+        """
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        syncers = self._new_workers("store-sync", _SYNCERS)
+        readers = self._new_workers("store-read", _READERS)
+        hashers = self._new_workers("store-hash", os.cpu_count() or 1)
+        self._main = self._open(self._path, "main", "FULL", readers, self._committed)
+        recent = MEMORY if self._path == MEMORY else str(Path(self._path).parent / RECENT_FILE)
+        self._recent = self._open(recent, "recent", "NORMAL", readers, None)
+        self.content = Content(self._main, self._data_dir, self._spools, syncers)
+        self.acceptance = AcceptanceDesk(self._main, self.content, self._clock)
+        self.queue = Queue(self._main, self.content, self._clock)
+        self.directory = Directory(self._main, Passwords(hashers, time.monotonic), self._default_domain)
+        self.recent_rows = RecentLoginRows(self._recent, self._main)
+        self.administration = Administration(self._main, self._recent, hashers, self._clock)
+        self._shelf = Shelf(self._main, self.content, readers, self._clock, self._pause)
+        if self._reactor is not None:
+            await self._start_serving(syncers)
+
+    def mailboxes(self, account_id: int) -> Mailboxes:
+        """The mailboxes of an account."""
+        return Mailboxes(self._shelf, account_id)
+
+    async def close(self) -> None:
+        """Commit what waits, end the threads, close the files."""
+        if self._notices is not None:
+            self._notices.stop()
+        if self._upkeep is not None and self._upkeep.running:
+            self._upkeep.stop()
+        for workers in self._workers:
+            workers.stop()
+        await self._main.close()
+        await self._recent.close()
+        self._spools.close()
+
+    async def keep_up(self) -> None:
+        """What is done now and then: purge what was condemned, forget old traces."""
+        try:
+            while await self._main.run("purge_condemned"):
+                pass
+            while await self._main.run("expire_acceptances", self._clock() - _TRACES_KEPT_SECONDS, 500):
+                pass
+        except TemporaryFailure as failure:
+            self.log.warn("upkeep-failed", event="upkeep-failed", reason=failure.reason)
+
+    async def _start_serving(self, syncers: Workers) -> None:
+        self._spools.create()
+        if self._spools.remove_abandoned():
+            removed = await syncers.run(self.content.sweep)
+            if removed:
+                self.log.info("contents-removed", event="contents-removed", count=removed)
+        self._notices = NoticeReader(self._main, self.hub, self._spools.name)
+        self._notices.start(self._reactor)
+        self._upkeep = LoopingCall(lambda: Deferred.fromCoroutine(self.keep_up()))
+        self._upkeep.clock = self._reactor
+        self._upkeep.start(_UPKEEP_SECONDS, now=False)
+
+    def _open(
+        self, path: str, kind: str, synchronous: str, workers: Workers, committed: Committed | None
+    ) -> Database:
+        connections = Connections(path, synchronous)
+        migrate(connections, kind)
+        origin = self._spools.name if self._announce and kind == "main" else ""
+        writer = Writer(connections, self._clock, time.monotonic, origin)
+        if self._reactor is None:
+            return ImmediateDatabase(connections, writer, workers, committed)
+        return ThreadedDatabase(connections, writer, workers, self._reactor, committed)
+
+    def _new_workers(self, name: str, size: int) -> Workers:
+        workers: Workers = AtOnce() if self._reactor is None else Threads(self._reactor, name, size)
+        self._workers.append(workers)
+        return workers
+
+    def _committed(self, changes: tuple[Change, ...], purged: tuple[int, ...]) -> None:
+        self.hub.publish(changes)
+        self.content.unlink(purged)
+
+    def _pause(self) -> Deferred[None]:
+        """Let others have their turn."""
+        if self._reactor is None:
+            return succeed(None)
+        pause: Deferred[None] = Deferred()
+        self._reactor.callLater(0, pause.callback, None)
+        return pause
