@@ -9,6 +9,7 @@ RFC 9051 5.1, RFC 6154, RFC 8474
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 SEPARATOR = "/"
 INBOX = "INBOX"
@@ -25,6 +26,7 @@ SPECIAL_USES = {
 }
 
 
+@lru_cache(maxsize=1024)
 def canonical_name(name: str) -> str:
     """
     Give a mailbox name its one form.
