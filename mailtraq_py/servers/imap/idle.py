@@ -1,9 +1,9 @@
 """
 IDLE: what happens to the mailbox is told as it happens.
 
-A hint of the hub makes the session read what changed and tell it; hints that come meanwhile are merged. Every
-`renew_seconds` a line is sent to keep the way open. Where the peer's TCP has acknowledged the one before, the client
-is still there, and its row of the recent-login whitelist is renewed.
+A hint of the hub makes the session read what changed and tell it, in its turn; hints that come meanwhile are merged.
+Every `renew_seconds` a line is sent to keep the way open. Where the peer's TCP has acknowledged the one before, the
+client is still there, and its row of the recent-login whitelist is renewed.
 
 RFC 2177
 """
@@ -41,13 +41,17 @@ class Idle:
         """See `Idling`."""
         if not self._telling and not self._ended:
             self._telling = True
-            Deferred.fromCoroutine(self._tell()).addErrback(self._failed)
+            self._dialogue.around.turns.add(self._begin)
 
     def end(self) -> None:
         """See `Idling`."""
         self._ended = True
         if self._call.active():
             self._call.cancel()
+
+    def _begin(self) -> None:
+        if not self._ended:
+            Deferred.fromCoroutine(self._tell()).addErrback(self._failed)
 
     async def _tell(self) -> None:
         dialogue = self._dialogue

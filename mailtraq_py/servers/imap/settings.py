@@ -5,7 +5,7 @@ What an IMAP service is told by the configuration, and what its sessions find ar
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,6 +18,7 @@ from mailtraq_py.interfaces.policy import IPolicy, IRecentLogins
 from mailtraq_py.interfaces.store import IChangeHub, IContent, IMailboxes
 
 from ..login import Logins
+from .turns import Turns
 
 
 def _nowhere(client: str) -> bool:
@@ -61,7 +62,7 @@ class IMAPServiceSettings:
 class IMAPSurroundings:
     """
     What a session asks. `mailboxes` gives an account's; `policy` the one in force; `now` is seconds since the epoch;
-    `in_thread` calls a function off the reactor thread.
+    `in_thread` calls a function off the reactor thread; `turns` lets many sessions do something one after the other.
     """
 
     mailboxes: Callable[[int], IMailboxes]
@@ -75,6 +76,10 @@ class IMAPSurroundings:
     reactor: IReactorTime
     now: Callable[[], float]
     in_thread: Callable[..., Awaitable[Any]] = deferToThread
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.reactor))
 
 
 def _is_loopback(client: str) -> bool:
