@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from mailtraq_py.net.selfsigned import make_self_signed
+
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 PASSWORD = "correct horse 9"
@@ -56,8 +58,8 @@ class Server:
     One installation of ours.
 
     Args:
-        config: TOML put in place of the default services; `{mx}`, `{submission}`, `{pop3}`, `{imap}`, `{dns}`,
-            `{sink}` are filled in with ports.
+        config: TOML put in place of CONFIG; it may name cert.pem and key.pem; `{mx}`, `{submission}`, `{pop3}`,
+            `{imap}`, `{dns}`, `{sink}` are filled in with ports.
         accounts: addresses that get PASSWORD; their domains are hosted.
     """
 
@@ -133,6 +135,7 @@ max_connections_per_address = 500
         for name, port in ports.items():
             text = text.replace("{" + name + "}", str(port))
         self.config.write_text(text)
+        make_self_signed("mx.example.test", str(self.folder / "cert.pem"), str(self.folder / "key.pem"))
         self.process: subprocess.Popen[bytes] | None = None
         for domain in sorted({address.partition("@")[2] for address in self.accounts}):
             self.mailtraq("domain", "add", domain)

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.net.selfsigned import make_self_signed
-
 from .corpus import message
 from .outside import raw
 from .server import PASSWORD, Server
@@ -76,7 +74,6 @@ class Attacks(SynchronousTestCase):
     def setUpClass(cls) -> None:
         """Start it."""
         cls.server = Server(TLS_CONFIG)
-        make_self_signed("mx.example.test", str(cls.server.folder / "cert.pem"), str(cls.server.folder / "key.pem"))
         cls.server.start()
 
     @classmethod
@@ -169,7 +166,7 @@ class Attacks(SynchronousTestCase):
         pop.user(ALICE)
         pop.pass_(PASSWORD)
         octets = b"\r\n".join(pop.retr(len(pop.list()[1]))[1])
-        self.assertIn(b"with ESMTPSA id", octets)
+        self.assertIn(b"with ESMTPSA", octets)
         self.assertIn(b"TLSv1", octets)
         pop.quit()
         imap = imaplib.IMAP4("127.0.0.1", self.server.imap)
