@@ -190,6 +190,23 @@ class MessageTests(SessionCase):
         self.assertEqual(ask(self.play, "FETCH 1 BODY.PEEK[2]")[0], "* 1 FETCH (BODY[2] NIL)")
         self.assertEqual(ask(self.play, "FETCH 1 BODY.PEEK[TEXT]<6.3>")[:2], ["* 1 FETCH (BODY[TEXT]<6> {3}", "Joe)"])
 
+    def test_listing(self) -> None:
+        """A client's list of headers: from what is kept, and read where nothing is."""
+        command = "FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS (DATE)])"
+        subject, date = "Subject: lunch\r\n\r\n", "Date: Mon, 7 Feb 1994 21:52:25 -0800\r\n\r\n"
+        expected = [
+            f"* {number} FETCH (UID {number} BODY[HEADER.FIELDS (SUBJECT)] {{{len(subject)}}}\r\n{subject} "
+            f"BODY[HEADER.FIELDS (DATE)] {{{len(date)}}}\r\n{date})"
+            for number in (1, 2, 3)
+        ]
+        self.assertEqual("\r\n".join(ask(self.play, command)[:-1]), "\r\n".join(expected))
+        self.house.deliver(b"X-Only: this\r\n\r\nbody\r\n")
+        ask(self.play, "NOOP")
+        expected.append(
+            "* 4 FETCH (UID 4 BODY[HEADER.FIELDS (SUBJECT)] {2}\r\n\r\n BODY[HEADER.FIELDS (DATE)] {2}\r\n\r\n)"
+        )
+        self.assertEqual("\r\n".join(ask(self.play, command)[:-1]), "\r\n".join(expected))
+
     def test_seen(self) -> None:
         """BODY[] sets \\Seen and says so, once; PEEK does not."""
         ask(self.play, "FETCH 1 BODY.PEEK[]")
