@@ -146,10 +146,10 @@ async def open_maildrop(mailboxes: IMailboxes, let_others_go: Callable[[], Await
             "list[tuple[int, int]]",
             await mailbox.fetch(UIDSet(((first, last),)), (Column.UID, Column.OCTETS), SIZES_BATCH),
         )
+        if not rows:  # the last ones were expunged meanwhile; a store may also give fewer rows than it is asked for
+            break
         uids.extend([uid for uid, _ in rows])
         octets.extend([size for _, size in rows])
-        if len(rows) < SIZES_BATCH:
-            break
         first = rows[-1][0] + 1
         await let_others_go()
     return Maildrop(mailbox, status.id, status.uid_validity, uids, octets)

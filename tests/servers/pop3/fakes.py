@@ -14,6 +14,7 @@ from mailtraq_py.mail.uidset import UIDSet
 
 UID_VALIDITY = 77
 MAILBOX_ID = 5
+ROWS_AT_ONCE = 700  # a store gives as many rows as it sees fit
 
 
 class FakeInbox:
@@ -55,7 +56,7 @@ class FakeInbox:
         """Columns of messages."""
         self._may_fail()
         self.fetches += 1
-        found = [uid for uid in sorted(self.messages) if uid in uids][:limit]
+        found = [uid for uid in sorted(self.messages) if uid in uids][: min(limit, ROWS_AT_ONCE)]
         return [tuple(self._value(uid, column) for column in columns) for uid in found]
 
     async def remove(self, uids: UIDSet) -> UIDSet:
