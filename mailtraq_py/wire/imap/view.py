@@ -124,11 +124,13 @@ class View:
     def absorb(self, delta: MailboxDelta) -> None:
         """Take what changed; what was absorbed before may come again."""
         last = self._new[-1] if self._new else self._map.last
+        told = self._told
         for state in delta.changed:
-            if state.uid > last:
-                self._new.append(state.uid)
-            elif self._told.get(state.uid) != state.mod_seq:
-                self._changed[state.uid] = state
+            uid, mod_seq, _ = state
+            if uid > last:
+                self._new.append(uid)
+            elif told.get(uid) != mod_seq:
+                self._changed[uid] = state
         if delta.vanished:
             vanished = delta.vanished
             if self._new:
@@ -136,15 +138,16 @@ class View:
             self._gone = self._gone.union(vanished.intersection(self.all_uids()))
         if delta.mod_seq > self.mod_seq:
             self.mod_seq = delta.mod_seq
-            self._told = {uid: mod_seq for uid, mod_seq in self._told.items() if mod_seq > delta.mod_seq}
+            self._told = {uid: mod_seq for uid, mod_seq in told.items() if mod_seq > delta.mod_seq}
 
     def mark_told(self, states: Iterable[MessageState]) -> None:
         """The client heard of these already, or asked not to (.SILENT)."""
-        for state in states:
-            self._told[state.uid] = state.mod_seq
-            pending = self._changed.get(state.uid)
-            if pending is not None and pending.mod_seq <= state.mod_seq:
-                del self._changed[state.uid]
+        told = {uid: mod_seq for uid, mod_seq, _ in states}
+        self._told.update(told)
+        if self._changed:
+            self._changed = {
+                uid: state for uid, state in self._changed.items() if told.get(uid, 0) < state.mod_seq
+            }
 
     @property
     def has_news(self) -> bool:
