@@ -56,8 +56,8 @@ Change = MailboxChanged | MailboxGone | MailboxesChanged | AccountRevoked | Queu
 
 class MessageState(NamedTuple):
     """
-    One message's flags at one MODSEQ; `flags` has no `\\Recent`. A named tuple, because a STORE makes as many of them as
-    there are messages, and it costs half of what a dataclass does.
+    One message's flags at one MODSEQ; `flags` has no `\\Recent`. A named tuple, because a STORE makes as many of them
+    as there are messages, and it costs half of what a dataclass does.
     """
 
     uid: int
