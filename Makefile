@@ -32,6 +32,7 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python
 	@echo "Installing mailtraq_py and what it needs into $(VENV) ..."
 	@$(PIP) install $(EDITABLE) .
+	@$(VENV)/bin/python -m compileall -q mailtraq_py
 	@touch $@
 
 $(VENV)/.test: setup.cfg setup.py pyproject.toml | $(VENV)/bin/python

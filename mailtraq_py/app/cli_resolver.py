@@ -1,5 +1,5 @@
 """
-DNS for `mailtraq explain`: asks here and waits, for there is no reactor.
+DNS for `mailtraq explain`: asks here and waits, for there is no reactor. Most scenarios ask nothing.
 """
 
 from __future__ import annotations
@@ -7,10 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dns.exception
-import dns.nameserver
-import dns.resolver
-import dns.reversename
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
@@ -46,10 +42,16 @@ class BlockingResolver:
 
     async def pointers(self, address: str) -> list[str]:
         """See IResolver."""
+        import dns.reversename
+
         name = dns.reversename.from_address(address).to_text()
         return [record.target.to_text(omit_final_dot=True) for record in self._ask(name, "PTR")]
 
     def _ask(self, name: str, kind: str) -> list[Any]:
+        import dns.exception
+        import dns.nameserver
+        import dns.resolver
+
         resolver = dns.resolver.Resolver(configure=self._nameservers is None)
         if self._nameservers is not None:
             resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in self._nameservers]

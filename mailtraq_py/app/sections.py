@@ -69,7 +69,8 @@ NameserverAddress = Annotated[str, AfterValidator(_checked_nameserver)]
 class Table(BaseModel):
     """What all tables have in common."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    # The whole file is validated at once: no table needs a validator of its own.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 # --- server-wide tables --------------------------------------------------------------------------------------
@@ -321,11 +322,11 @@ class SMTPService(Service):
 
     role: Literal["mx", "in", "submission", "out", "both"] = "mx"
     max_recipients: Positive = 100
-    relay: Relay = MailtraqRelay()
-    senders: Senders = Senders()
-    helo: Helo = Helo()
-    lists: Lists = Lists()
-    tarpit: Tarpit = Tarpit()
+    relay: Relay = MailtraqRelay.model_construct()
+    senders: Senders = Senders.model_construct()
+    helo: Helo = Helo.model_construct()
+    lists: Lists = Lists.model_construct()
+    tarpit: Tarpit = Tarpit.model_construct()
 
 
 class POP3Service(Service):
@@ -345,17 +346,17 @@ class Keys(Table):
     user: str = ""
     group: str = ""
     unknown_recipient: Literal["refuse", "report"] = "refuse"
-    lan: Lan = Lan()
-    recent_login: RecentLogin = RecentLogin()
-    store: Store = Store()
-    tls: TLS = TLS()
-    outbound: Outbound = Outbound()
-    log: Log = Log()
-    limits: Limits = Limits()
-    timeouts: Timeouts = Timeouts()
-    barring: Barring = Barring()
-    lists_access: ListsAccess = ListsAccess()
-    journal: Journal = Journal()
+    lan: Lan = Lan.model_construct()
+    recent_login: RecentLogin = RecentLogin.model_construct()
+    store: Store = Store.model_construct()
+    tls: TLS = TLS.model_construct()
+    outbound: Outbound = Outbound.model_construct()
+    log: Log = Log.model_construct()
+    limits: Limits = Limits.model_construct()
+    timeouts: Timeouts = Timeouts.model_construct()
+    barring: Barring = Barring.model_construct()
+    lists_access: ListsAccess = ListsAccess.model_construct()
+    journal: Journal = Journal.model_construct()
     smtp: tuple[SMTPService, ...] = ()
     pop3: tuple[POP3Service, ...] = ()
     imap: tuple[IMAPService, ...] = ()
