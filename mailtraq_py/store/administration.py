@@ -236,6 +236,8 @@ def _split(address: str, catch_all: bool = False) -> tuple[str, str]:
     if catch_all and address.startswith(f"{CATCH_ALL}@"):
         return _domain(address[len(CATCH_ALL) + 1 :]), CATCH_ALL
     local_part, _, domain = _address(address).key.rpartition("@")
+    if local_part == CATCH_ALL:
+        raise Refused(f"{CATCH_ALL} stands for everybody; no account can have it")
     return domain, local_part
 
 
