@@ -55,7 +55,7 @@ async def capability(dialogue: Dialogue, command: commands.Capability) -> None:
 
 
 def identify(dialogue: Dialogue, command: commands.Identify) -> None:
-    """RFC 2971 3.1; the version is not told to strangers (3.1: "Implementations MUST NOT" act on it anyway)."""
+    """RFC 2971 3.1. Strangers are not told the version (RFC 2971 4)."""
     dialogue.core.send(b'* ID ("name" %b)\r\n' % responses.string(dialogue.settings.software.encode()))
     dialogue.core.ok("done")
 
