@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, TypeVar, get_type_hints
 
@@ -138,7 +139,7 @@ class _PolicyReader:
 
     def _fill(self, kind: type[_Settings], table: sections.Table, path: KeyPath, **given: Any) -> _Settings:
         """An instance of `kind`: what is `given`, else the table's value of the same name, texts as entries."""
-        hints = get_type_hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
             if field.name not in given and field.name in type(table).model_fields:
                 value = getattr(table, field.name)
@@ -164,6 +165,11 @@ class _PolicyReader:
             reason = f"{file}: {error.strerror}"
         self._problems.append(self._configuration.problem(reason, *path))
         return ()
+
+
+@lru_cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _own_addresses(configuration: Configuration) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from mailtraq_py.store.immediate import run_now
 
 from .config import Configuration, load
 from .installation import CONFIGURATION_NAME, install
+from .listen import parse_listen
 from .offline import offline_store
 from .service import MailService
 
@@ -29,7 +30,9 @@ DOMAIN = "example.test"
 PEOPLE = ("alice", "bob")
 CAPTURED = "captured"
 
-_FILE = f"""\
+_TLS = {"none": "", "starttls": "STARTTLS", "implicit": "TLS"}
+
+FILE = f"""\
 # A server to try: loopback only, and nothing leaves the machine. `mailtraq trial` wrote it once; change what you like.
 
 hostname = "{HOSTNAME}"
@@ -107,7 +110,7 @@ def run_trial(directory: Path) -> None:
     """
     file = directory / CONFIGURATION_NAME
     if not file.exists():
-        install(directory, _FILE, HOSTNAME)
+        install(directory, FILE, HOSTNAME)
     configuration = load(file)
     reactor: Any = installed_reactor
     service = MailService(configuration, reactor)
@@ -159,29 +162,35 @@ def _welcome(configuration: Configuration, passwords: dict[str, str]) -> str:
     login = shlex.quote(f"{alice}:{passwords[alice]}")
     program = shlex.quote(_shown(Path(sys.argv[0])))
     config = shlex.quote(_shown(configuration.file))
+    at = {service.name: parse_listen(service.listen[0]) for _, service in configuration.services()}
+    submission = at["submission"]
     scenario = (
         '{"service": "mx", "client": "203.0.113.9", "mail_from": "friend@elsewhere.example",'
         ' "rcpt_to": ["victim@third.example"]}'
     )
     script = (
-        "import smtplib; s = smtplib.SMTP('127.0.0.1', 2587); "
+        f"import smtplib; s = smtplib.SMTP('{submission.host}', {submission.port}); "
         f"s.login('{alice}', '{passwords[alice]}'); "
         f"s.sendmail('{alice}', 'friend@elsewhere.example', 'Subject: out\\n\\nHello, world.\\n'); s.quit()"
     )
     accounts = "\n".join(f"    {address:<24} {password}" for address, password in passwords.items())
+    services = "\n".join(
+        f"    {str(path[0]).upper():<6} {at[service.name]!s:<18} {_TLS[service.tls]:<10} {service.name}"
+        for path, service in configuration.services()
+    )
     return f"""\
 mailtraq trial: data in {_shown(configuration.file.parent)}, loopback only, nothing leaves this machine.
 
   Accounts and their passwords ({CAPTURED} gets all mail for other domains)
 {accounts}
 
-  Ports on 127.0.0.1
-    SMTP 2525    submission 2587 (STARTTLS), 2465 (TLS)    POP3 2110, 2995 (TLS)    IMAP 2143, 2993 (TLS)
+  Services
+{services}
 
   Try, in another terminal:
-    swaks --server 127.0.0.1:2525 --from friend@elsewhere.example --to {alice}
-    curl --user {login} pop3://127.0.0.1:2110/1
-    curl --user {login} 'imap://127.0.0.1:2143/INBOX;MAILINDEX=1'
+    swaks --server {at["mx"]} --from friend@elsewhere.example --to {alice}
+    curl --user {login} pop3://{at["pop3"]}/1
+    curl --user {login} 'imap://{at["imap"]}/INBOX;MAILINDEX=1'
     {program} explain --config {config} '{scenario}'
     python3 -c "{script}"
 """
