@@ -1,5 +1,5 @@
 """
 Twisted protocols: one driver for every core, a session for each protocol.
 
-driver, peer, admission, listener, login; smtp/, imap/, pop3/.
+driver, sending, peer, admission, listener, login; smtp/, imap/, pop3/.
 """

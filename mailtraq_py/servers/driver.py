@@ -46,6 +46,8 @@ from zope.interface import implementer
 from mailtraq_py.interfaces.connection import Connection, TLSInfo
 from mailtraq_py.wire.signals import NEED_DATA, PAUSED, Close, Core
 
+from .sending import may_send_at_once, send_at_once
+
 HIGH_WATER_OCTETS = 64 * 1024
 FLUSH_OCTETS = 16 * 1024
 SLICE_SECONDS = 0.005
@@ -128,6 +130,7 @@ class Driver(Protocol):
         self.closing = False
         self._ended = ended
         self._core = session.core
+        self._sends_at_once = False
         self._tls_state = _TLS.CLEAR
         self._pumping = False
         self._slice_end = 0.0
@@ -156,6 +159,7 @@ class Driver(Protocol):
             except OSError:  # the peer is gone already
                 pass
         self.transport.registerProducer(self, True)
+        self._sends_at_once = may_send_at_once(self.transport)
         if ISSLTransport.providedBy(self.transport):
             self._await_handshake(_TLS.IMPLICIT)
         else:
@@ -226,7 +230,10 @@ class Driver(Protocol):
             self._outgoing.clear()
             self._outgoing_octets = 0
         if octets and self.connected_now and not self.closing:
-            self.transport.write(octets)
+            if self._sends_at_once:
+                octets = send_at_once(self.transport, octets)
+            if octets:
+                self.transport.write(octets)
 
     async def drained(self) -> None:
         """
@@ -260,6 +267,7 @@ class Driver(Protocol):
         self._core.forget_input()
         # Twisted moves our registration as a producer to the TLS layer, which says anew when it is full.
         self._full_since = None
+        self._sends_at_once = False
         self._await_handshake(_TLS.UPGRADING)
         self.transport.startTLS(context)
 

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, c
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -510,6 +510,24 @@ class TLSTests(TestCase):
         client.transport.write(b"quit\n")
         await client.lost
         await ended
+
+    def test_a_slow_reader_gets_everything_in_order(self) -> None:
+        """What the socket does not take at once waits its turn, and what comes later goes behind it."""
+        return Deferred.fromCoroutine(self.slow_reader())
+
+    async def slow_reader(self) -> None:
+        session, ended, endpoint = await self.serve()
+        client: Any = await connectProtocol(endpoint, Client())
+        await client.until(b"hello\n")
+        client.transport.pauseProducing()
+        client.transport.write(b"big 2000000\n" + b"a\n" * 1000 + b"quit\n")
+        await deferLater(reactor, 0.2, lambda: None)
+        self.assertEqual(session.heard, ["big 2000000"])
+        client.transport.resumeProducing()
+        await client.lost
+        await ended
+        answers = b"x" * 6000000 + b"[big 2000000]\n" + b"[a]\n" * 1000 + b"bye\n"
+        self.assertTrue(client.heard == b"hello\n" + answers)
 
     def test_no_handshake(self) -> None:
         """Plain text where a handshake should come ends the connection, and nothing of it is handled."""

@@ -119,7 +119,7 @@ class ListenerTests(SynchronousTestCase):
         )
         self.assertEqual((first.accepted, second.accepted), (1_700_000_000.25, 1_700_000_001.25))
         self.assertEqual(second.client, "fe80::1")
-        self.assertEqual((len(first.session_id), len(second.session_id)), (16, 16))
+        self.assertEqual((len(first.session_id), len(second.session_id)), (20, 20))
         self.assertLess(first.session_id, second.session_id)
 
     def test_the_driver_takes_over(self) -> None:
