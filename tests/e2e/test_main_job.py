@@ -8,7 +8,6 @@ import imaplib
 import mailbox
 import poplib
 import re
-import shutil
 import smtplib
 import subprocess
 import tempfile
@@ -21,20 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .corpus import message, number_of
 from .outside import Outside
+from .programs import program
 from .server import PASSWORD, Server, wait_for
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 STRANGER = "stranger@outside.example"
 CORPUS = 500
 CONNECTIONS = 5
-
-
-def program(name: str, package: str = "") -> str:
-    """A Debian program's path; says how to install a missing one."""
-    path = shutil.which(name)
-    if path is None:
-        raise AssertionError(f"{name} is not installed: apt-get install {package or name}")
-    return path
 
 
 def send(port: int, numbers: list[int], acknowledged: list[int], to: str = ALICE) -> None:

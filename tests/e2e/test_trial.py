@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailtraq_py.app.installation import install
 from mailtraq_py.app.trial import FILE, HOSTNAME
 
+from .programs import program
 from .server import PROGRAMS, free_ports, wait_for
 
 
@@ -33,6 +34,8 @@ class Trial(SynchronousTestCase):
 
     def start(self, log: str) -> subprocess.Popen[bytes]:
         """Start it and wait until it says that it is ready."""
+        for name in ("swaks", "curl"):
+            program(name)
         output = self.folder / log
         with output.open("wb") as stream:
             process = subprocess.Popen(
