@@ -115,7 +115,7 @@ class Server:
             lambda: self._policy,
             store,
             Accept(accept_settings, store.content, store.acceptance, reports, clock),
-            Logins(lambda: self._policy, store.directory, self._recent),
+            Logins(lambda: self._policy, store.directory, self._recent, reactor),
             self._recent,
             tls,
             reactor,
