@@ -203,11 +203,19 @@ class Mailbox:
         return MailboxDelta(highest, tuple(changed), UIDSet.from_ranges(vanished))
 
     async def fetch(self, uids: UIDSet, columns: Sequence[Column], limit: int) -> list[tuple[object, ...]]:
-        """See `IMailbox`. At most `_READ_SLICE` at once, whatever `limit` says."""
+        """See `IMailbox`."""
         names = tuple(column.value for column in columns)
-        rows = self._database.read("fetch_rows", self.id, uids.ranges, names, min(limit, _READ_SLICE))
         convert = _converter(names)
-        return rows if convert is None else [convert(row) for row in rows]
+        fetched: list[tuple[object, ...]] = []
+        while uids and len(fetched) < limit:
+            wanted = min(limit - len(fetched), _READ_SLICE)
+            rows = self._database.read("fetch_rows", self.id, uids.ranges, names, wanted)
+            fetched.extend(rows if convert is None else map(convert, rows))
+            if len(rows) < wanted or len(fetched) >= limit:
+                break
+            uids = _after(uids, rows[-1][0])
+            await self._shelf.pause()
+        return fetched
 
     async def store(
         self, uids: UIDSet, operation: StoreOperation, flags: frozenset[str], unchanged_since: int | None = None

@@ -93,6 +93,9 @@ class Connections:
     def _connect(self) -> apsw.Connection:
         connection = apsw.Connection(self.path, statementcachesize=_STATEMENTS)
         connection.set_busy_timeout(BUSY_MILLISECONDS)
+        # Otherwise a statement is compiled anew whenever a bound value changes that its plan might depend on: a join
+        # of two point reads takes 48 microseconds instead of 9.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
         with self._lock:

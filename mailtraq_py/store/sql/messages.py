@@ -54,13 +54,15 @@ def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | 
     """
     with_uids = (
         f"SELECT {MAILBOX_COLUMNS},"
-        " coalesce((SELECT min(uid) FROM messages WHERE mailbox_id = ?1), 0),"
-        " coalesce((SELECT max(uid) FROM messages WHERE mailbox_id = ?1), 0),"
-        " CASE WHEN messages > 0 AND messages <= (SELECT max(uid) - min(uid) FROM messages WHERE mailbox_id = ?1)"
-        " THEN (SELECT group_concat(uid) FROM messages WHERE mailbox_id = ?1) ELSE '' END"
-        " FROM mailboxes WHERE id = ?1 AND state = 'open'"
+        " coalesce((SELECT min(uid) FROM messages WHERE mailbox_id = ?), 0) AS low,"
+        " coalesce((SELECT max(uid) FROM messages WHERE mailbox_id = ?), 0) AS high"
+        " FROM mailboxes WHERE id = ? AND state = 'open'"
     )
-    row = one(cursor, with_uids, (mailbox_id,))
+    listed = (
+        "SELECT found.*, CASE WHEN messages > 0 AND messages <= high - low"
+        f" THEN (SELECT group_concat(uid) FROM messages WHERE mailbox_id = ?) ELSE '' END FROM ({with_uids}) AS found"
+    )
+    row = one(cursor, listed, (mailbox_id,) * 4)
     return None if row is None else (row[:-3], row[-3], row[-2], row[-1])
 
 
