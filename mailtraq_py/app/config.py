@@ -306,8 +306,7 @@ def _contradictions(configuration: Configuration) -> Iterator[ConfigurationProbl
     for key, file in _named_files(configuration):
         if not file.is_file():
             yield configuration.problem(f"there is no file {file}", *key)
-    scheme = keys.store.url.partition(":")[0]
-    if scheme not in ("sqlite", "postgresql"):
+    if not keys.store.url.startswith("sqlite:"):
         yield configuration.problem('must begin with "sqlite:"', "store", "url")
     if keys.group and not keys.user:
         yield configuration.problem("group needs user", "group")

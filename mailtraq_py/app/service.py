@@ -87,6 +87,7 @@ class MailService(Service):
         self._log_file: LogFile | None = None
         self._pid_file: PidFile | None = None
         self._server: Server | None = None
+        self._starting: Deferred[None] | None = None
 
     # -- start -----------------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class MailService(Service):
     def startService(self) -> None:
         """Open the store and serve; after a crash the store is cleared up first, while the reactor runs."""
         super().startService()  # type: ignore[no-untyped-call]
-        Deferred.fromCoroutine(self._start()).addErrback(self._start_failed)
+        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._start_failed)
 
     async def _start(self) -> None:
         location = self.configuration.location
@@ -241,6 +242,8 @@ class MailService(Service):
 
     async def _stop(self) -> None:
         self.log.info("stopping", event="stopping")
+        if self._starting is not None:
+            await self._starting
         close_all(self._bound)
         for port in self._ports:
             stopped = port.stopListening()
