@@ -49,9 +49,11 @@ class Turnstile:
         fcntl.flock(self._room, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the files."""
-        os.close(self._turnstile)
-        os.close(self._room)
+        """Close the files. Idempotent."""
+        if self._room >= 0:
+            os.close(self._turnstile)
+            os.close(self._room)
+            self._turnstile = self._room = -1
 
 
 def _open(path: str) -> int:
