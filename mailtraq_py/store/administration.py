@@ -1,5 +1,5 @@
 """
-What an administrator changes: domains, accounts, aliases.
+What an administrator changes: domains, accounts, aliases, distribution lists, black and white lists.
 
 Every change is one transaction and acts on running servers at once: they read what is committed, and hear of
 sessions to close through the notices of that same transaction.
@@ -14,16 +14,19 @@ from itertools import islice
 from os import cpu_count
 from typing import Any
 
-from mailtraq_py.interfaces.directory import Account
+from mailtraq_py.interfaces.directory import Account, MailboxLists
 from mailtraq_py.mail.address import Address, fold_domain, parse_address
 from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
-from .directory import CATCH_ALL, account_of
 from .passwords import hash_password
-from .sql.accounts import Missing, Taken
+from .resolution import ALIAS_MEMBERS_MAX, CATCH_ALL, account_of
+from .sql.accounts import ACCOUNT_COLUMNS, Missing, Taken
 from .sql.rows import Row
 from .workers import Workers
+
+POSTING = ("anyone", "members", "insiders")
+LIST_ENTRIES_MAX = 1000
 
 _ACCOUNTS_AT_ONCE = 200
 
@@ -33,7 +36,7 @@ class Refused(Exception):
 
 
 class NotFound(Refused):
-    """There is no such domain, account or alias."""
+    """There is no such domain, account, alias or list."""
 
 
 class AlreadyExists(Refused):
@@ -65,6 +68,16 @@ class AliasEntry:
 
     address: str
     targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """A distribution list; `owner` is "" for the domain's postmaster, `posting` one of POSTING."""
+
+    address: str
+    owner: str
+    posting: str
+    members: int
 
 
 class Administration:
@@ -171,7 +184,7 @@ class Administration:
         row = found and self._database.read("find_credentials", found[0], local_part)
         if not row:
             raise NotFound(f"no account {local_part}@{domain}")
-        wants_cram = bool(row[9]) if cram_md5 is None else cram_md5
+        wants_cram = bool(row[ACCOUNT_COLUMNS + 1]) if cram_md5 is None else cram_md5
         _, _, hashed, _, *cram = await self._workers.run(
             _account_row, (domain, local_part), password, True, wants_cram
         )
@@ -188,7 +201,11 @@ class Administration:
     async def list_accounts(self, domain: str | None = None) -> list[AccountEntry]:
         """Accounts of one domain or of all, by address."""
         rows = self._database.read("list_accounts", _domain(domain) if domain else "")
-        return [AccountEntry(account_of(row), bool(row[8]), row[9], row[10]) for row in rows]
+        return [
+            AccountEntry(account_of(row), bool(cram_md5), octets, messages)
+            for row in rows
+            for cram_md5, octets, messages in [row[ACCOUNT_COLUMNS:]]
+        ]
 
     # --- aliases -----------------------------------------------------------------------------------------------
 
@@ -209,6 +226,67 @@ class Administration:
         for address, target in self._database.read("list_aliases"):
             targets.setdefault(address, []).append(target)
         return [AliasEntry(address, tuple(listed)) for address, listed in targets.items()]
+
+    # --- distribution lists ------------------------------------------------------------------------------------
+
+    async def set_list(self, address: str, owner: str | None = None, posting: str | None = None) -> None:
+        """
+        Add a distribution list, or change what is given of one.
+
+        Args:
+            owner: who administers it and gets what comes back; None or "" for the domain's postmaster.
+            posting: who may write to it, one of POSTING; insiders' lists are there for nobody else.
+        """
+        if posting is not None and posting not in POSTING:
+            raise Refused(f"{posting!r} is not one of {', '.join(POSTING)}")
+        named = str(_address(owner)) if owner else owner
+        await self._change("write_list", *_split(address), named, posting, self._clock())
+
+    async def add_members(self, address: str, members: Iterable[str]) -> int:
+        """Add members to a list; returns how many are new."""
+        parsed = [_address(member) for member in members]
+        own = "@".join(reversed(_split(address)))
+        if any(member.key == own for member in parsed):
+            raise Refused("a list cannot be a member of itself")
+        pairs = [(member.key, str(member)) for member in parsed]
+        added: int = await self._change("add_members", *_split(address), pairs, ALIAS_MEMBERS_MAX)
+        return added
+
+    async def remove_members(self, address: str, members: Iterable[str]) -> int:
+        """Take members off a list; returns how many were on it."""
+        keys = [_address(member).key for member in members]
+        removed: int = await self._change("remove_members", *_split(address), keys)
+        return removed
+
+    async def delete_list(self, address: str) -> None:
+        """Delete a list."""
+        await self._change("delete_list", *_split(address))
+
+    async def list_lists(self) -> list[ListEntry]:
+        """All, by address."""
+        return [ListEntry(*row) for row in self._database.read("list_lists")]
+
+    async def members_of(self, address: str) -> list[str]:
+        """The addresses on a list."""
+        domain, local_part = _split(address)
+        found = self._database.read("find_domain", domain)
+        row = found and self._database.read("find_list", found[0], local_part)
+        if not row:
+            raise NotFound(f"no list {local_part}@{domain}")
+        members: list[str] = self._database.read("list_members", row[0])
+        return members
+
+    # --- black and white lists of accounts ---------------------------------------------------------------------
+
+    async def set_mailbox_lists(self, address: str, lists: MailboxLists) -> None:
+        """Put these lists in place of an account's, in force with the next recipient. Patterns are judged before."""
+        entries = [("white", pattern) for pattern in lists.white] + [("black", pattern) for pattern in lists.black]
+        if len(entries) > LIST_ENTRIES_MAX:
+            raise Refused(f"an account has at most {LIST_ENTRIES_MAX} entries")
+        options = None
+        if lists != MailboxLists():
+            options = (int(lists.black_everyone), int(lists.white_local_domains), lists.black_folder)
+        await self._change("set_account_lists", *_split(address), entries, options)
 
     async def _set(self, address: str, values: list[tuple[str, object]]) -> None:
         account, revokes = await self._change("set_account", *_split(address), values, self._clock())

@@ -16,7 +16,8 @@ from mailtraq_py.interfaces.policy import RecentLogin
 from mailtraq_py.interfaces.store import IRecentLoginRows
 
 from .database import Database
-from .directory import account_of
+from .resolution import account_of
+from .sql.accounts import ACCOUNT_COLUMNS
 from .sql.rows import Row
 
 _NEAR_MAX = 20
@@ -80,6 +81,6 @@ class RecentLoginRows:
     def _account(self, account_id: int, logged_in: float) -> Row | None:
         """The row of an account that is enabled and was not revoked after a login."""
         row: Row | None = self._main.read("find_account_by_id", account_id)
-        if row is None or not account_of(row).enabled or row[8] > logged_in:
+        if row is None or not account_of(row).enabled or row[ACCOUNT_COLUMNS] > logged_in:
             return None
         return row

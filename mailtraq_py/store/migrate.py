@@ -50,7 +50,7 @@ def migrate(connections: Connections, kind: str) -> int:
             f"{connections.path} has schema {done} of version {program}; this is {__version__}, which knows {newest}"
         )
     for number in range(done + 1, newest + 1):
-        if number > 1:
+        if done > 0:
             _copy(connection, connections.path, number)
         _step(connection, kind, number, steps[number])
     return newest - done

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .sql import acceptance, accounts, content, flags, logins, mailboxes, messages, notices, queue, search
+from .sql import acceptance, accounts, content, flags, lists, logins, mailboxes, messages, notices, queue, search
 from .sql.rows import Written
 
 READS: dict[str, Callable[..., Any]] = {
@@ -28,6 +28,10 @@ READS: dict[str, Callable[..., Any]] = {
         accounts.list_domains,
         content.content_place,
         content.known_contents,
+        lists.find_account_lists,
+        lists.find_list,
+        lists.list_lists,
+        lists.list_members,
         logins.find_logins,
         logins.find_logins_near,
         logins.list_logins,
@@ -63,6 +67,11 @@ WRITES: dict[str, Callable[..., Written]] = {
         accounts.replace_credentials,
         accounts.set_account,
         flags.store_flags,
+        lists.add_members,
+        lists.delete_list,
+        lists.remove_members,
+        lists.set_account_lists,
+        lists.write_list,
         logins.expire_logins,
         logins.revoke_logins,
         logins.write_login,

@@ -1,5 +1,5 @@
 """
 SQL as functions of a cursor: plain values in, plain values or `rows.Written` out, no effect outside the database.
 
-rows, ledger, accounts, content, acceptance, mailboxes, messages, flags, search, queue, logins, notices.
+rows, ledger, accounts, lists, content, acceptance, mailboxes, messages, flags, search, queue, logins, notices.
 """

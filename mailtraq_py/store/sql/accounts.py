@@ -14,11 +14,12 @@ from mailtraq_py.mail.mailbox import INBOX, SPECIAL_USES
 from .ledger import take_numbers
 from .rows import Cursor, Row, Written, every, insert, one, where_in
 
-# id, address, domain, state, relay, credential number, quotas: what `directory.account_of` reads.
+# id, address, domain, state, relay, credential number, quotas, lists: what `directory.account_of` reads.
 _ACCOUNT = (
     "a.id, a.local_part || '@' || d.name, d.name, a.state, a.relay, a.credential_number, a.quota_octets,"
-    " a.quota_messages"
+    " a.quota_messages, a.lists_number"
 )
+ACCOUNT_COLUMNS = 9
 _FROM_ACCOUNTS = "FROM accounts a JOIN domains d ON d.id = a.domain_id"
 
 
@@ -27,7 +28,7 @@ class Taken(Exception):
 
 
 class Missing(Exception):
-    """There is no such domain, account or alias; the message says which."""
+    """There is no such domain, account, alias or list; the message says which."""
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -123,14 +124,14 @@ def add_domain(cursor: Cursor, name: str, alias_of: str, now: float) -> Written:
     """Add a domain, or an alias of one. Raises Taken, Missing."""
     if one(cursor, "SELECT 1 FROM domains WHERE name = ?", (name,)):
         raise Taken(f"domain {name} exists already")
-    stands_for = _domain(cursor, alias_of) if alias_of else 0
+    stands_for = domain_number(cursor, alias_of) if alias_of else 0
     number = take_numbers(cursor, "domain", 1)
     insert(cursor, "domains (id, name, alias_of, created)", 4, [(number, name, stands_for, now)])
     return Written(number)
 
 
 def delete_domain(cursor: Cursor, name: str) -> Written:
-    """Delete a domain that has no accounts left, with its aliases. Raises Missing, Taken."""
+    """Delete a domain that has no accounts left, with its aliases and lists. Raises Missing, Taken."""
     row = one(cursor, "SELECT id FROM domains WHERE name = ?", (name,))
     if row is None:
         raise Missing(f"no domain {name}")
@@ -140,6 +141,8 @@ def delete_domain(cursor: Cursor, name: str) -> Written:
     if one(cursor, "SELECT 1 FROM domains WHERE alias_of = ?", row):
         raise Taken(f"another domain is an alias of {name}: delete it first")
     cursor.execute("DELETE FROM aliases WHERE domain_id = ?", row)
+    cursor.execute("DELETE FROM list_members WHERE list_id IN (SELECT id FROM lists WHERE domain_id = ?)", row)
+    cursor.execute("DELETE FROM lists WHERE domain_id = ?", row)
     cursor.execute("DELETE FROM domains WHERE id = ?", row)
     return Written()
 
@@ -158,20 +161,19 @@ def add_accounts(cursor: Cursor, rows: Sequence[Row], now: float) -> Written:
         the first of the account numbers, which follow each other.
 
     Raises:
-        Taken: the address is an account's or alias's.
+        Taken: the address is an account's, alias's or list's.
         Missing: no such domain.
     """
     first = take_numbers(cursor, "account", len(rows))
     (uid_validity,) = one(cursor, "SELECT next FROM counters WHERE name = 'uid_validity'") or (1,)
-    domains = {name: _domain(cursor, name) for name in {row[0] for row in rows}}
+    domains = {name: domain_number(cursor, name) for name in {row[0] for row in rows}}
     accounts: list[Row] = []
     seen: set[tuple[int, str]] = set()
     for number, (domain, local_part, *rest) in enumerate(rows, first):
         key = (domains[domain], local_part)
-        if key in seen or one(cursor, "SELECT 1 FROM accounts WHERE domain_id = ? AND local_part = ?", key):
-            raise Taken(f"account {local_part}@{domain} exists already")
-        if one(cursor, "SELECT 1 FROM aliases WHERE domain_id = ? AND local_part = ?", key):
-            raise Taken(f"{local_part}@{domain} is an alias")
+        if key in seen:
+            raise Taken(f"{local_part}@{domain} is an account already")
+        check_free(cursor, *key, domain)
         seen.add(key)
         accounts.append((number, *key, *rest, now))
     insert(
@@ -218,7 +220,7 @@ def set_account(
     Raises:
         Missing: no such account.
     """
-    account = _account(cursor, domain, local_part)
+    account = account_number(cursor, domain, local_part)
     columns = {column for column, _ in values}
     before = one(cursor, "SELECT state FROM accounts WHERE id = ?", (account,)) or ("",)
     revokes = "password_hash" in columns or any(column == "state" and value != before[0] for column, value in values)
@@ -254,7 +256,7 @@ def delete_account(cursor: Cursor, domain: str, local_part: str) -> Written:
     Returns:
         its number.
     """
-    account = _account(cursor, domain, local_part)
+    account = account_number(cursor, domain, local_part)
     counters = one(cursor, "SELECT next_uid_validity FROM account_counters WHERE account_id = ?", (account,)) or (0,)
     # Whoever gets this address next must not meet his predecessor's UIDVALIDITYs (RFC 9051 2.3.1.1).
     cursor.execute(
@@ -267,6 +269,8 @@ def delete_account(cursor: Cursor, domain: str, local_part: str) -> Written:
     )
     cursor.execute("DELETE FROM subscriptions WHERE account_id = ?", (account,))
     cursor.execute("DELETE FROM account_counters WHERE account_id = ?", (account,))
+    cursor.execute("DELETE FROM account_list_entries WHERE account_id = ?", (account,))
+    cursor.execute("DELETE FROM account_lists WHERE account_id = ?", (account,))
     cursor.execute("DELETE FROM accounts WHERE id = ?", (account,))
     return Written(account, (*(MailboxGone(row[0]) for row in gone), AccountRevoked(account)))
 
@@ -276,32 +280,38 @@ def delete_account(cursor: Cursor, domain: str, local_part: str) -> Written:
 
 def add_alias(cursor: Cursor, domain: str, local_part: str, targets: Sequence[str]) -> Written:
     """Add an alias, "*" for what nobody else takes. Raises Missing, Taken."""
-    key = (_domain(cursor, domain), local_part)
-    if one(cursor, "SELECT 1 FROM accounts WHERE domain_id = ? AND local_part = ?", key):
-        raise Taken(f"{local_part}@{domain} is an account")
-    if one(cursor, "SELECT 1 FROM aliases WHERE domain_id = ? AND local_part = ?", key):
-        raise Taken(f"alias {local_part}@{domain} exists already")
+    key = (domain_number(cursor, domain), local_part)
+    check_free(cursor, *key, domain)
     insert(cursor, "aliases", 4, [(*key, position, target) for position, target in enumerate(targets)])
     return Written()
 
 
 def delete_alias(cursor: Cursor, domain: str, local_part: str) -> Written:
     """Delete an alias. Raises Missing."""
-    key = (_domain(cursor, domain), local_part)
+    key = (domain_number(cursor, domain), local_part)
     cursor.execute("DELETE FROM aliases WHERE domain_id = ? AND local_part = ? RETURNING position", key)
     if not cursor.fetchall():
         raise Missing(f"no alias {local_part}@{domain}")
     return Written()
 
 
-def _domain(cursor: Cursor, name: str) -> int:
+def check_free(cursor: Cursor, domain_id: int, local_part: str, domain: str) -> None:
+    """See that nobody has this address. Raises Taken."""
+    for table, what in (("accounts", "an account"), ("aliases", "an alias"), ("lists", "a list")):
+        if one(cursor, f"SELECT 1 FROM {table} WHERE domain_id = ? AND local_part = ?", (domain_id, local_part)):
+            raise Taken(f"{local_part}@{domain} exists already: it is {what}")
+
+
+def domain_number(cursor: Cursor, name: str) -> int:
+    """The number of a domain, its alias followed. Raises Missing."""
     row = find_domain(cursor, name)
     if row is None:
         raise Missing(f"no domain {name}: add it first")
     return int(row[0])
 
 
-def _account(cursor: Cursor, domain: str, local_part: str) -> int:
+def account_number(cursor: Cursor, domain: str, local_part: str) -> int:
+    """The number of an account. Raises Missing."""
     found = find_domain(cursor, domain)
     row = found and one(
         cursor, "SELECT id FROM accounts WHERE domain_id = ? AND local_part = ?", (found[0], local_part)
