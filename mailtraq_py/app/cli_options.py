@@ -7,8 +7,10 @@ Exit codes: 0 done, 1 refused or not found, 2 usage or configuration error.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -127,6 +129,30 @@ def print_span(seconds: float) -> str:
             rest = whole % size // smaller_size
             return f"{whole // size}{unit} {rest}{smaller}" if rest else f"{whole // size}{unit}"
     return f"{whole}s"
+
+
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_since(text: str, now: float) -> float:
+    """
+    When `--since` begins: a span before now (`90m`, `2h`, `7d`) or an instant (`2026-01-31`, `2026-01-31T12:00Z`).
+
+    Returns:
+        seconds since the epoch; an instant without a zone is UTC.
+
+    Raises:
+        Unusable: it is neither.
+    """
+    span = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
+    if span is not None:
+        return now - int(span[1]) * _UNIT_SECONDS[span[2]]
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        reason = "is neither a span such as 2h or 7d nor an instant such as 2026-01-31T12:00Z"
+        raise Unusable(f'"{text}" {reason}') from None
+    return (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)).timestamp()
 
 
 def _printable(cell: Any) -> str:

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 
 import click
 
-from .cli_options import Refused, Unusable, config_option, json_option, print_json, print_span, print_table
+from .cli_options import (
+    Refused,
+    Unusable,
+    config_option,
+    json_option,
+    parse_since,
+    print_json,
+    print_span,
+    print_table,
+)
 from .cli_store import open_store
 
 # --- recent logins -------------------------------------------------------------------------------------------
@@ -146,6 +155,34 @@ def queue_list(limit: int, config: str | None, as_json: bool) -> None:
             for row, entry in zip(shown, entries, strict=True)
         ],
     )
+
+
+@queue.command(
+    "delete",
+    epilog="\b\nExample, after an open relay was closed:\n"
+    '  mailtraq queue delete --granted-by outside_lan --since 2h',
+)
+@click.option(
+    "--granted-by",
+    required=True,
+    metavar="GRANT",
+    help="What let it in, as `queue list --json` and the log's `by` name it: lan, authenticated, recent login ...",
+)
+@click.option(
+    "--since",
+    required=True,
+    metavar="TIME",
+    help="Only what was received since: a span such as 90m, 2h, 7d, or an instant such as 2026-01-31T12:00Z.",
+)
+@config_option
+def queue_delete(granted_by: str, since: str, config: str | None) -> None:
+    """Delete what one grant of the relay check let in, and never send it; nobody gets a report."""
+    earliest = parse_since(since, time.time())
+    with open_store(config) as store:
+        deleted = store.run(store.queue.delete_granted_by(granted_by, earliest))
+    if not deleted:
+        raise Refused(f'nothing waits that "{granted_by}" let in since then')
+    click.echo(f"{deleted} recipient{'' if deleted == 1 else 's'} deleted from the queue.")
 
 
 def _instant(seconds: float) -> str:

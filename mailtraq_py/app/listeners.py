@@ -5,8 +5,8 @@ A listener for each service: its limits, and how a session is made for a connect
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from mailtraq_py.interfaces.connection import Connection
 from mailtraq_py.interfaces.delivery import IAccept
@@ -29,10 +29,16 @@ from . import sections
 from .settings import PROTOCOLS
 from .tomllines import KeyPath
 
+_Settings = TypeVar("_Settings", SMTPServiceSettings, IMAPServiceSettings)
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the sessions of all services share. `policy` gives the one in force; `clock` seconds since the epoch."""
+    """
+    What the sessions of all services share. `policy` gives the one in force; `clock` seconds since the epoch.
+
+    What a session is told of policy's own keys is read out of the policy in force when the connection comes.
+    """
 
     keys: sections.Keys
     policy: Callable[[], Policy]
@@ -68,11 +74,9 @@ class Surroundings:
             hostname=self.keys.hostname,
             role=ROLES[service.role],
             tls=service.tls,
-            auth_without_tls=service.auth_without_tls,
             is_lan=self._is_lan(service.name),
             default_domain=self.keys.default_domain,
             max_message_octets=self.keys.limits.max_message_octets,
-            max_recipients=service.max_recipients,
             command_seconds=self.keys.timeouts.smtp_seconds,
             data_seconds=self.keys.timeouts.smtp_seconds,
         )
@@ -84,8 +88,12 @@ class Surroundings:
             tls=self.tls,
             reactor=self.reactor,
             now=self.clock,
+            watch_account=self.store.hub.watch_account,
         )
-        return lambda connection: SMTPSession(settings, around, connection)
+        in_force = self._in_force(
+            settings, lambda policy: {"auth_without_tls": policy.plaintext_rule(service.name)}
+        )
+        return lambda connection: SMTPSession(in_force(), around, connection)
 
     def _pop3(self, service: sections.POP3Service) -> Callable[[Connection], POP3Session]:
         shared = POP3Service(
@@ -113,12 +121,10 @@ class Surroundings:
             name=service.name,
             hostname=self.keys.hostname,
             tls=service.tls,
-            auth_without_tls=service.auth_without_tls,
             is_lan=self._is_lan(service.name),
             max_literal_octets=self.keys.limits.max_message_octets,
             login_seconds=self.keys.timeouts.login_seconds,
             idle_seconds=self.keys.timeouts.imap_seconds,
-            renew_seconds=max(1.0, self.keys.recent_login.relay_seconds / 3),
         )
         around = IMAPSurroundings(
             mailboxes=self.store.mailboxes,
@@ -132,7 +138,28 @@ class Surroundings:
             reactor=self.reactor,
             now=self.clock,
         )
-        return lambda connection: IMAPSession(settings, around, connection)
+        in_force = self._in_force(
+            settings,
+            lambda policy: {
+                "auth_without_tls": policy.plaintext_rule(service.name),
+                "renew_seconds": max(1.0, policy.recent_rules.renewal_seconds),
+            },
+        )
+        return lambda connection: IMAPSession(in_force(), around, connection)
+
+    def _in_force(
+        self, settings: _Settings, values: Callable[[Policy], dict[str, Any]]
+    ) -> Callable[[], _Settings]:
+        """The settings with the values that the policy in force has; made anew when another policy comes into force."""
+        made: list[tuple[Policy, _Settings]] = []
+
+        def current() -> _Settings:
+            policy = self.policy()
+            if not made or made[0][0] is not policy:
+                made[:] = [(policy, replace(settings, **values(policy)))]
+            return made[0][1]
+
+        return current
 
     def _is_lan(self, service: str) -> Callable[[str], bool]:
         """Asks the policy in force."""

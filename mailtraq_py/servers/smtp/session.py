@@ -30,6 +30,7 @@ from mailtraq_py.interfaces.connection import Connection
 from mailtraq_py.interfaces.delivery import MailTransaction
 from mailtraq_py.interfaces.failures import OverQuota, PermanentFailure, StorageFull, TemporaryFailure
 from mailtraq_py.interfaces.policy import Facts, Opinion, Stage, Verdict
+from mailtraq_py.mail.changes import AccountRevoked, Change
 from mailtraq_py.mail.reply import Reply
 from mailtraq_py.wire.smtp import commands
 from mailtraq_py.wire.smtp.extensions import Offer, ehlo_reply
@@ -62,6 +63,8 @@ class SMTPSession:
         self._around = around
         self._connection = connection
         self._authentication = Authentication(settings, around, connection)
+        self._unwatch_account: Callable[[], None] | None = None
+        self._revoked = False
         self._driver: Driver
         self._helo: str | None = None
         self._extended = False
@@ -82,6 +85,9 @@ class SMTPSession:
 
     def handle(self, event: Any) -> Awaitable[None] | None:
         """Answer one event."""
+        if self._revoked:
+            self._say_revoked()
+            return None
         return self._answers[type(event)](self, event)
 
     def tls_started(self) -> None:
@@ -90,6 +96,7 @@ class SMTPSession:
         self._drop_transaction()
         self._helo = None
         self._extended = False
+        self._forget_account()
         self._authentication = Authentication(self._settings, self._around, self._connection)
 
     def timed_out(self) -> None:
@@ -112,6 +119,7 @@ class SMTPSession:
     def ended(self, reason: str) -> None:
         """The connection is gone."""
         self._drop_transaction()
+        self._forget_account()
         if self._sleep is not None:
             (over, call), self._sleep = self._sleep, None
             call.cancel()
@@ -172,7 +180,10 @@ class SMTPSession:
         if limit and event.declared_octets is not None and event.declared_octets > limit:
             self.core.reply(replies.TOO_LARGE)
             return
-        facts = self._facts(reverse_path=event.reverse_path)
+        if not await self._account_still_counts():
+            self._say_revoked()
+            return
+        facts = self._facts(reverse_path=event.reverse_path, message_octets=event.declared_octets)
         verdict = await self._decide(Stage.SENDER, facts)
         if _refuses(verdict):
             self._refuse(verdict)
@@ -216,7 +227,7 @@ class SMTPSession:
         if verdict.opinion is not Opinion.DISCARD:
             transaction.recipients.append(recipient)
             transaction.destinations.append(destination)
-            transaction.grants.append(verdict.check)
+            transaction.grants.append(_grant(verdict))
         self.core.reply(replies.RECIPIENT_OK)
 
     async def _refuse_recipient(self, verdict: Verdict) -> None:
@@ -341,10 +352,46 @@ class SMTPSession:
     # -- the other commands ----------------------------------------------------------------------------
 
     async def _auth(self, event: commands.Auth) -> None:
-        self.core.reply(await self._authentication.start(event, self._facts()))
+        self._authenticated(await self._authentication.start(event, self._facts()))
 
     async def _auth_response(self, event: commands.AuthResponse) -> None:
-        self.core.reply(await self._authentication.respond(event.octets, self._facts()))
+        self._authenticated(await self._authentication.respond(event.octets, self._facts()))
+
+    def _authenticated(self, reply: Reply) -> None:
+        """Answer a step of AUTH; once there is an account, hear of what happens to it."""
+        account = self._authentication.account
+        if account is not None and self._unwatch_account is None and not self._driver.closing:
+            self._unwatch_account = self._around.watch_account(account.id, self._account_changed)
+        self.core.reply(reply)
+
+    def _account_changed(self, change: Change) -> None:
+        """Disabled, deleted, or a new password: nothing more is taken; a message that is being stored is finished."""
+        if isinstance(change, AccountRevoked):
+            self._revoked = True
+            if not self.core.awaits_reply:
+                self._say_revoked()
+
+    def _say_revoked(self) -> None:
+        self._drop_transaction()
+        self.core.close(replies.REVOKED, "account revoked")
+        self._driver.close("account revoked")
+
+    async def _account_still_counts(self) -> bool:
+        """Look the account up anew, so that a privilege taken away is gone with the next message."""
+        account = self._authentication.account
+        if account is None or account.id == 0:  # 0: a service's fixed login, which is no account
+            return True
+        try:
+            account = await self._around.directory.find_account(account.address)
+        except TemporaryFailure:
+            return True
+        self._authentication.account = account
+        return account is not None and account.enabled
+
+    def _forget_account(self) -> None:
+        unwatch, self._unwatch_account = self._unwatch_account, None
+        if unwatch is not None:
+            unwatch()
 
     def _auth_aborted(self, event: commands.AuthAborted) -> None:
         self._authentication.forget()
@@ -470,6 +517,7 @@ class SMTPSession:
             by=verdict.check,
             reason=verdict.reason,
             reply=None if refusal is None else str(refusal),
+            number=verdict.number,
         )
 
     def _log(self, event: str, reply: Reply | None, transaction: Transaction | None, **more: object) -> None:
@@ -493,6 +541,11 @@ class SMTPSession:
 def _refuses(verdict: Verdict) -> bool:
     """Refuse or defer; a discard goes on, to nowhere."""
     return verdict.opinion is Opinion.REFUSE or verdict.opinion is Opinion.DEFER
+
+
+def _grant(verdict: Verdict) -> str:
+    """By what a recipient was permitted: "our domain", or the relay check's ground, as "recent login"."""
+    return verdict.reason if verdict.check == "relay" else verdict.check
 
 
 def _refusal(verdict: Verdict) -> Reply:

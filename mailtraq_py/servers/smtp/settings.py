@@ -15,12 +15,17 @@ from mailtraq_py.interfaces.delivery import IAccept
 from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.interfaces.net import ITLSContexts
 from mailtraq_py.interfaces.policy import IPolicy
+from mailtraq_py.mail.changes import Change
 
 from ..login import Logins
 
 
 def _nowhere(client: str) -> bool:
     return False
+
+
+def _watch_nobody(account_id: int, listener: Callable[[Change], None]) -> Callable[[], None]:
+    return lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ class SMTPServiceSettings:
 
     `tls` is "none", "starttls" or "implicit"; `auth_without_tls` says from where plaintext mechanisms work without TLS:
     "never", "loopback", "lan" (loopback too) or "always". `is_lan` answers for a client's address. `default_domain` is
-    where `RCPT TO:<postmaster>` leads, the hostname when empty. `max_message_octets` 0 is no limit.
+    where `RCPT TO:<postmaster>` leads, the hostname when empty. `max_message_octets` 0 is no limit. `max_recipients`
+    bounds what a transaction may hold; the administrator's limit is policy's.
     `max_refused_recipients` in one session end it; from `slow_refused_recipients` on each waits a second. The
     greeting waits `greeting_delay_seconds`; who speaks before it is cut off.
     """
@@ -44,7 +50,7 @@ class SMTPServiceSettings:
     default_domain: str = ""
     software: str = "mailtraq_py"
     max_message_octets: int = 50 * 1024 * 1024
-    max_recipients: int = 100
+    max_recipients: int = 10_000
     max_errors: int = 15
     max_refused_recipients: int = 100
     slow_refused_recipients: int = 20
@@ -64,7 +70,10 @@ class SMTPServiceSettings:
 
 @dataclass(frozen=True, slots=True)
 class SMTPSurroundings:
-    """What a session asks. `policy` gives the one in force; `now` is seconds since the epoch."""
+    """
+    What a session asks. `policy` gives the one in force; `now` is seconds since the epoch; `watch_account` is that of
+    `IChangeHub`, which tells when an account is revoked.
+    """
 
     policy: Callable[[], IPolicy]
     directory: IDirectory
@@ -73,6 +82,7 @@ class SMTPSurroundings:
     tls: ITLSContexts
     reactor: IReactorTime
     now: Callable[[], float]
+    watch_account: Callable[[int, Callable[[Change], None]], Callable[[], None]] = _watch_nobody
 
 
 def _is_loopback(client: str) -> bool:

@@ -12,6 +12,7 @@ from mailtraq_py.interfaces.connection import Connection, Role
 from mailtraq_py.servers.login import Logins
 from mailtraq_py.servers.smtp.session import SMTPSession
 from mailtraq_py.servers.smtp.settings import SMTPServiceSettings, SMTPSurroundings
+from mailtraq_py.store.hub import ChangeHub
 from tests.fakes import FakeAccept, FakeDirectory, FakePolicy, FakeRecentLogins, FakeTLSContexts, make_connection
 from tests.play import Play
 
@@ -30,6 +31,7 @@ class Service:
         self.directory = FakeDirectory({"u@here.example": b"secret", "v@here.example": b"other"})
         self.accept = FakeAccept()
         self.tls = FakeTLSContexts()
+        self.hub = ChangeHub()
         self.session: SMTPSession
 
     def play(self, client: str = "203.0.113.9", implicit_tls: bool = False) -> Play:
@@ -51,6 +53,7 @@ class Service:
             self.tls,
             clock,
             lambda: EPOCH + clock.seconds(),
+            self.hub.watch_account,
         )
         self.session = SMTPSession(self.settings, around, connection)
         return self.session
