@@ -7,11 +7,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from unittest.mock import patch
 
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.store import migrate as steps_of_room
+from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.migrate import APPLICATION_ID, StoreRefused, migrate
 from mailtraq_py.store.sqlite import PAGE_OCTETS, Connections, LibraryTooOld, check_library
 from mailtraq_py.store.store import Store
@@ -71,6 +73,25 @@ class MigrateTests(SynchronousTestCase):
         with apsw.Connection(f"{self.path}.before-{newest + 1:04}") as copy:
             self.assertEqual(copy.execute("SELECT * FROM revocations").get, ("", 1, 2.0))
             self.assertEqual(copy.pragma("user_version"), newest)
+
+    def test_from_the_first(self) -> None:
+        """A store of the first schema keeps what it has and gets what is new."""
+        steps = steps_of_room._steps("main")
+        with patch.object(steps_of_room, "_steps", lambda _: {1: steps[1]}):
+            connections = self.open()
+            migrate(connections, "main")
+        connections.writer.execute("INSERT INTO domains (id, name, created) VALUES (1, 'example.test', 0)")
+        connections.writer.execute(
+            "INSERT INTO accounts (id, domain_id, local_part, password_hash, created) VALUES (7, 1, 'alice', 'x', 0)"
+        )
+        connections.close()
+        store = Store(f"sqlite:{self.path}", self.folder)
+        run_now(store.start())
+        account = run_now(store.administration.find("alice@example.test"))
+        self.assertEqual((account.id, account.lists_number), (7, 0))
+        run_now(store.administration.set_list("staff@example.test"))
+        run_now(store.close())
+        self.assertTrue(os.path.exists(f"{self.path}.before-0002"))
 
     def test_a_failing_step(self) -> None:
         """A step that fails leaves the file as it was."""
