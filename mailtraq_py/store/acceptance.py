@@ -115,7 +115,7 @@ class Batch:
         heads: dict[bytes, int] = {b"": 0}
         for head in (*(local.head for local in new.local), *(row.head for row in new.outgoing)):
             heads.setdefault(head, len(heads))
-        row, octets = await self._content.prepare(spool, new.facts, len(new.local) + len(new.outgoing))
+        row, octets = await self._content.prepare(spool, new.facts)
         self.octets += len(octets or b"") + sum(map(len, heads)) + 2048
         copies = tuple(
             Copy(

@@ -114,12 +114,9 @@ class Content:
         """Where a content's file lies."""
         return self._root / f"{content_id & 0xFF:02x}" / f"{content_id:016x}"
 
-    async def prepare(self, spool: Spool, facts: ContentFacts, references: int) -> tuple[Row, bytes | None]:
+    async def prepare(self, spool: Spool, facts: ContentFacts) -> tuple[Row, bytes | None]:
         """
         Make a content ready for its operation; a large one is on disk under its final name when this returns.
-
-        Args:
-            references: how many message and queue rows will point at it.
 
         Returns:
             its row, and its octets where they lie inline.
@@ -137,7 +134,6 @@ class Content:
             octets, compression = self._pack(spool.in_memory())
         row = (
             number,
-            references,
             place,
             compression,
             0,

@@ -91,6 +91,7 @@ class _Batch:
     contents: list[Row] = field(default_factory=list)
     octets: list[Row] = field(default_factory=list)
     heads: list[Row] = field(default_factory=list)
+    shares: list[Row] = field(default_factory=list)
     messages: list[Row] = field(default_factory=list)
     acceptances: list[Row] = field(default_factory=list)
     queue: list[tuple[Entry, PreparedContent, QueueRow]] = field(default_factory=list)
@@ -152,6 +153,9 @@ def _note(entry: Entry, ledger: Ledger, batch: _Batch) -> tuple[Place, ...]:
         batch.contents.append(content.row)
         if content.octets is not None:
             batch.octets.append((content.id, content.octets))
+        references = len(content.copies) + len(content.outgoing)
+        if references > 1:
+            batch.shares.append((content.id, references - 1))
         batch.heads.extend((content.id, number, head) for number, head in enumerate(content.heads, 1))
         for copy in content.copies:
             mailbox = next(turn)
@@ -205,7 +209,7 @@ def _targets(entry: Entry, ledger: Ledger) -> list[MailboxCounters]:
 
 
 def _write(cursor: Cursor, ledger: Ledger, batch: _Batch) -> tuple[Change, ...]:
-    insert_contents(cursor, batch.contents, batch.octets, batch.heads)
+    insert_contents(cursor, batch.contents, batch.octets, batch.heads, batch.shares)
     insert(cursor, "messages", MESSAGE_COLUMNS, batch.messages)
     insert(cursor, "acceptances (id, received, delivered, trace)", 4, batch.acceptances)
     changes: tuple[Change, ...] = ledger.write()

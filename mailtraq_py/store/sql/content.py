@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .rows import Cursor, Row, Written, insert, one, where_in
+from .rows import Cursor, Row, insert, one, where_in
 
 PLACE_INLINE = 0
 PLACE_FILE = 1
@@ -15,10 +15,12 @@ PLACE_FILE = 1
 COMPRESSION_NONE = 0
 COMPRESSION_ZSTD = 1
 
-CONTENT_COLUMNS = 24
+CONTENT_COLUMNS = 23
 
 
-def insert_contents(cursor: Cursor, rows: Sequence[Row], octets: Sequence[Row], heads: Sequence[Row]) -> None:
+def insert_contents(
+    cursor: Cursor, rows: Sequence[Row], octets: Sequence[Row], heads: Sequence[Row], shares: Sequence[Row]
+) -> None:
     """
     Insert new contents.
 
@@ -26,16 +28,23 @@ def insert_contents(cursor: Cursor, rows: Sequence[Row], octets: Sequence[Row], 
         rows: whole rows of `contents`.
         octets: (content id, octets) of those that lie inline.
         heads: (content id, number, head).
+        shares: (content id, references beyond the first) of those that have such.
     """
     insert(cursor, "contents", CONTENT_COLUMNS, rows)
     insert(cursor, "content_octets", 2, octets)
     insert(cursor, "heads", 3, heads)
+    insert(cursor, "content_shares", 2, shares)
 
 
 def add_references(cursor: Cursor, content_ids: Iterable[int]) -> None:
-    """Count references in; an id that comes twice counts twice."""
-    for count, ids in _by_count(content_ids).items():
-        where_in(cursor, "UPDATE contents SET refs = refs + ? WHERE id IN {keys}", ids, (count,))
+    """Count further references in; an id that comes twice counts twice."""
+    counts = Counter(content_ids)
+    known = where_in(
+        cursor, "SELECT content_id, further FROM content_shares WHERE content_id IN {keys}", counts
+    )
+    where_in(cursor, "DELETE FROM content_shares WHERE content_id IN {keys}", [row[0] for row in known])
+    counts.update(dict(known))
+    insert(cursor, "content_shares", 2, list(counts.items()))
 
 
 def release(cursor: Cursor, content_ids: Iterable[int]) -> tuple[int, ...]:
@@ -45,27 +54,18 @@ def release(cursor: Cursor, content_ids: Iterable[int]) -> tuple[int, ...]:
     Returns:
         ids of the deleted contents that lie in files.
     """
-    ended: list[int] = []
-    files: list[int] = []
-    for count, ids in _by_count(content_ids).items():
-        for content_id, refs, place in where_in(
-            cursor, "UPDATE contents SET refs = refs - ? WHERE id IN {keys} RETURNING id, refs, place", ids, (count,)
-        ):
-            if refs <= 0:
-                ended.append(content_id)
-                if place == PLACE_FILE:
-                    files.append(content_id)
-    where_in(cursor, "DELETE FROM contents WHERE id IN {keys}", ended)
+    counts = Counter(content_ids)
+    shares = where_in(
+        cursor, "DELETE FROM content_shares WHERE content_id IN {keys} RETURNING content_id, further", counts
+    )
+    # What is left beyond the first reference: below 0 the first is gone as well.
+    left = {content_id: further - counts[content_id] for content_id, further in shares}
+    insert(cursor, "content_shares", 2, [(content_id, further) for content_id, further in left.items() if further > 0])
+    ended = [content_id for content_id in counts if left.get(content_id, -1) < 0]
+    rows = where_in(cursor, "DELETE FROM contents WHERE id IN {keys} RETURNING id, place", ended)
     where_in(cursor, "DELETE FROM content_octets WHERE content_id IN {keys}", ended)
     where_in(cursor, "DELETE FROM heads WHERE content_id IN {keys}", ended)
-    return tuple(files)
-
-
-def _by_count(content_ids: Iterable[int]) -> dict[int, list[int]]:
-    by_count: dict[int, list[int]] = {}
-    for content_id, count in Counter(content_ids).items():
-        by_count.setdefault(count, []).append(content_id)
-    return by_count
+    return tuple(content_id for content_id, place in rows if place == PLACE_FILE)
 
 
 def content_place(cursor: Cursor, content_id: int) -> Row | None:
@@ -81,8 +81,3 @@ def content_place(cursor: Cursor, content_id: int) -> Row | None:
 def known_contents(cursor: Cursor, content_ids: Sequence[int]) -> list[int]:
     """Which of the ids have a row."""
     return [row[0] for row in where_in(cursor, "SELECT id FROM contents WHERE id IN {keys}", content_ids)]
-
-
-def nothing(cursor: Cursor) -> Written:
-    """Change nothing: what went before it in the writer's queue is committed when it returns."""
-    return Written()
