@@ -21,6 +21,7 @@ from mailtraq_py.interfaces.directory import (
     Destination,
     IDirectory,
     LocalMailbox,
+    MailboxLists,
     Remote,
     UnknownUser,
 )
@@ -156,6 +157,10 @@ class FakeDirectory:
             return Remote(path)
         account = self.accounts.get(path.key)
         return LocalMailbox(account) if account else UnknownUser()
+
+    async def mailbox_lists(self, account: Account) -> MailboxLists:
+        """Nobody has any."""
+        return MailboxLists()
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """By address or, with one domain, by local part."""

@@ -31,6 +31,7 @@ class Stage(Enum):
     SENDER = "sender"
     RECIPIENT = "recipient"
     MESSAGE = "message"
+    EXPAND = "expand"
 
 
 class Opinion(Enum):
@@ -86,7 +87,8 @@ class Verdict:
 
     `close`: end the connection after the reply, or without one where `reply` is None. `delay_seconds`:
     wait before answering. `marks` join the facts of later stages. `headers`: whole header lines without CRLF to
-    put on top of the message. `number` is that of the configuration that decided.
+    put on top of the message. `number` is that of the configuration that decided. `destination` takes the place of
+    the directory's, where a mailbox's own lists file or drop its copy.
     """
 
     opinion: Opinion
@@ -99,6 +101,7 @@ class Verdict:
     headers: tuple[str, ...] = ()
     trace: tuple[TraceLine, ...] = ()
     number: int = 0
+    destination: Destination | None = None
 
     @property
     def is_permit(self) -> bool:

@@ -3,6 +3,6 @@ Who may do what: facts in, verdict out.
 
 settings, problems (what policy is built from, what is wrong with it); firewallrule, firewall, addresslist (lists,
 compiled); trust, recentlogin; then the checks by stage: access, ratelimit (bans), helo, authentication, senders,
-dnsbl, recipient, relay with presets; chain (the checks in order), build; then the chain asked without a connection:
-memoryrows, explain, and proof with addressclasses.
+dnsbl, recipient, mailboxlists, relay with presets; chain (the checks in order), build; then the chain asked without a
+connection: memoryrows, explain, and proof with addressclasses.
 """

@@ -2,7 +2,8 @@
 From settings to a policy: compiles every list, puts each service's checks in order, and collects all that is wrong.
 
 The order of stages and checks is fixed (CONNECT: access, ranges, bans; SENDER: barring, validity, then the configured
-order; RECIPIENT: count, bans, barring, black lists, local delivery, relay); which checks there are is configuration.
+order; RECIPIENT: count, bans, barring, black lists, local delivery, mailbox lists, relay); which checks there are is
+configuration.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from .dnsbl import DNSListCheck
 from .firewall import FirewallList, parse_rules
 from .firewallrule import Rule
 from .helo import LocalHeloCheck, ResolvableHeloCheck
+from .mailboxlists import MailboxListsCheck
 from .presets import compile_relay
 from .problems import BadPolicy, Problems, parse_refusal
 from .ratelimit import BanCheck, Bans, IBans
 from .recentlogin import RecentGrants, RecentLoginRules
-from .recipient import BlacklistedCheck, LocalRecipientCheck, RecipientCountCheck
+from .recipient import BlacklistedCheck, ExpandCheck, LocalRecipientCheck, Outsiders, RecipientCountCheck
 from .relay import RelayCheck, RelayFacts
 from .senders import (
     AuthenticationRequired,
@@ -87,6 +89,7 @@ class _Shared:
     trust: Trust
     grants: RecentGrants
     barring: BarringCheck
+    mailbox_lists: MailboxListsCheck
 
 
 class _Builder:
@@ -113,7 +116,7 @@ class _Builder:
         trust = Trust(FirewallList(lan), own=own_addresses(settings.own_addresses))
         rules = self._recent_rules(trust)
         grants = RecentGrants(self._recent, rules, self._directory)
-        shared = _Shared(lan, trust, grants, self._barring())
+        shared = _Shared(lan, trust, grants, self._barring(), MailboxListsCheck(self._directory))
         self._check_word("unknown_recipient", settings.unknown_recipient, UNKNOWN_RECIPIENT_RULES)
         services: dict[str, ServiceChain] = {}
         for service in settings.services:
@@ -221,14 +224,17 @@ class _Builder:
             grants,
             service.tarpit.delay_seconds,
         )
+        outsiders = _outsiders(service, trust)
         stages[Stage.RECIPIENT] = (
             RecipientCountCheck(service.max_recipients),
             *((ban,) if ban else ()),
             shared.barring,
             blacklisted,
-            self._local_recipients(service, trust),
-            RelayCheck(form),
+            self._local_recipients(service, outsiders),
+            shared.mailbox_lists,
+            RelayCheck(form, _takes_mapped(service)),
         )
+        stages[Stage.EXPAND] = (ExpandCheck(outsiders, self._settings.lists_access.remote_expand),)
         stages[Stage.MESSAGE] = (blacklisted,) if service.tarpit.delay_seconds > 0 else ()
 
     def _helo(self, service: ServiceSettings, trust: Trust) -> tuple[ICheck, ...]:
@@ -284,19 +290,27 @@ class _Builder:
                 checks.append(ordered.pop(word))
         return (*checks, *(ordered[word] for word in SENDER_ORDER if word in ordered))
 
-    def _local_recipients(self, service: ServiceSettings, trust: Trust) -> LocalRecipientCheck:
-        relay = service.relay
-        insiders = trust.lan
-        if isinstance(relay, IMailRelay):
-            entries = relay.addresses if relay.mode == "addresses" else ()
-            insiders = FirewallList(parse_rules(entries, "", Problems()))
+    def _local_recipients(self, service: ServiceSettings, outsiders: Outsiders) -> LocalRecipientCheck:
         return LocalRecipientCheck(
-            trust,
+            outsiders,
+            self._directory,
             self._settings.unknown_recipient == "report",
-            not isinstance(relay, IMailRelay) and relay.preset != "custom",
+            _takes_mapped(service),
             self._settings.lists_access.remote_post,
-            insiders,
         )
+
+
+def _takes_mapped(service: ServiceSettings) -> bool:
+    """Whether mapped domains are ours to everybody; IMail has a ground for them, and the unified form a fact."""
+    return service.relay.preset not in ("imail", "custom")
+
+
+def _outsiders(service: ServiceSettings, trust: Trust) -> Outsiders:
+    relay = service.relay
+    if not isinstance(relay, IMailRelay):
+        return Outsiders(trust, trust.lan)
+    entries = relay.addresses if relay.mode == "addresses" else ()
+    return Outsiders(trust, FirewallList(parse_rules(entries, "", Problems())))
 
 
 def _only_login(service: ServiceSettings) -> str:

@@ -110,7 +110,7 @@ class Policy:
                 continue
             trace.extend(answer.trace)
             trace.append(TraceLine(answer.check, answer.opinion, answer.reason))
-            if answer.marks or answer.headers or answer.delay_seconds:
+            if answer.marks or answer.headers or answer.delay_seconds or answer.destination is not None:
                 _carry(carried, answer)
                 if answer.marks:
                     facts = replace(facts, marks=facts.marks | answer.marks)
@@ -136,11 +136,14 @@ class Policy:
             carried.get("headers", ()),
             tuple(trace),
             self.number,
+            carried.get("destination"),
         )
 
 
 def _carry(carried: dict[str, Any], answer: Verdict) -> None:
-    """Add up what checks leave behind: the longest delay, all marks, all headers."""
+    """Add up what checks leave behind: the longest delay, all marks, all headers, another destination."""
     carried["delay_seconds"] = max(carried.get("delay_seconds", 0.0), answer.delay_seconds)
     carried["marks"] = carried.get("marks", frozenset()) | answer.marks
     carried["headers"] = (*carried.get("headers", ()), *answer.headers)
+    if answer.destination is not None:
+        carried["destination"] = answer.destination

@@ -19,7 +19,15 @@ from typing import Any
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.connection import Connection, Protocol
-from mailtraq_py.interfaces.directory import Account, Destination, IDirectory, LocalMailbox, Remote, UnknownUser
+from mailtraq_py.interfaces.directory import (
+    Account,
+    Destination,
+    IDirectory,
+    LocalMailbox,
+    MailboxLists,
+    Remote,
+    UnknownUser,
+)
 from mailtraq_py.interfaces.net import IResolver, NoSuchName
 from mailtraq_py.interfaces.policy import Facts, Stage, Verdict
 from mailtraq_py.mail.address import Address, parse_address
@@ -361,6 +369,10 @@ class _Directory:
             return Remote(path)
         destination: Destination = await self._real.resolve(path)
         return destination
+
+    async def mailbox_lists(self, account: Account) -> MailboxLists:
+        lists: MailboxLists = await self._real.mailbox_lists(account)
+        return lists
 
     async def verify_password(self, login: str, password: bytes, client: str) -> None:
         return None

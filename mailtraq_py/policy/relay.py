@@ -82,15 +82,21 @@ class RelayForm:
 @implementer(ICheck)
 @dataclass(frozen=True, slots=True)
 class RelayCheck:
-    """RECIPIENT, for what is not local: permit by the first ground, or refuse as the preset says."""
+    """
+    RECIPIENT, for what is not local: permit by the first ground, or refuse as the preset says.
+
+    `leaves_mapped`: what a domain map names is settled before, as ours.
+    """
 
     form: RelayForm
+    leaves_mapped: bool = False
     name = "relay"
     can_permit = True
 
     async def ask(self, facts: Facts) -> Verdict | None:
         """Judge a recipient that leads away; no opinion of others."""
-        if not isinstance(facts.destination, Remote):
+        destination = facts.destination
+        if not isinstance(destination, Remote) or (destination.mapped and self.leaves_mapped):
             return None
         for group in self.form.require:
             unmet = await group.first_unmet(facts)

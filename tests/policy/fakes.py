@@ -17,6 +17,7 @@ from mailtraq_py.interfaces.directory import (
     Expansion,
     IDirectory,
     LocalMailbox,
+    MailboxLists,
     Remote,
     UnknownUser,
 )
@@ -54,6 +55,7 @@ class Directory:
         self.accounts = {account.address: account for account in accounts}
         self.expansions = expansions or {}
         self.mapped = set(mapped)
+        self.lists: dict[int, MailboxLists] = {}
         self.fails = False
 
     def _ask(self) -> None:
@@ -79,6 +81,11 @@ class Directory:
             return Remote(path, path.domain_key in self.mapped)
         account = self.accounts.get(path.key)
         return UnknownUser() if account is None else LocalMailbox(account)
+
+    async def mailbox_lists(self, account: Account) -> MailboxLists:
+        """Those that were put into `lists`."""
+        self._ask()
+        return self.lists.get(account.id, MailboxLists())
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """Nobody has a password here."""

@@ -2,12 +2,13 @@
 Plays the transcripts in `cases/`: a configuration in a few words, then sessions, line by line.
 
     lan ENTRY ...                             own ADDRESS ...          domain DOMAIN ...
-    account ADDRESS [no-relay|disabled]       alias NAME ADDRESS       list NAME ADDRESS
+    account ADDRESS [no-relay|disabled]       alias NAME ADDRESS ...   list NAME ADDRESS [members|hidden]
+    mapped DOMAIN ...                         unknown refuse|report    mailbox ADDRESS KEY=VALUE ...
     service KEY=VALUE ...                     preset NAME [KEY=VALUE ...]
     senders|greetings|lists|tarpit|barring|lists_access|recent KEY=VALUE ...
 
     client ADDRESS      a new session; the lines below belong to it
-    helo NAME           auth ADDRESS          mail PATH             rcpt PATH           data
+    helo NAME           auth ADDRESS          mail PATH             rcpt PATH           data        expn
     login ADDRESS       POP3 login from the client's address, TLS or not does not matter
     wait SECONDS        revoke ADDRESS        disable ADDRESS
 
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mailtraq_py.interfaces.connection import Connection, Protocol
-from mailtraq_py.interfaces.directory import Account, Expansion, LocalMailbox
+from mailtraq_py.interfaces.directory import Account, Expansion, LocalMailbox, MailboxLists
 from mailtraq_py.interfaces.policy import Facts, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import Address, parse_address
 from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, ReversePath
@@ -120,6 +121,8 @@ class Transcript:
         self._domains: list[str] = []
         self._accounts: dict[str, Account] = {}
         self._expansions: dict[str, Expansion] = {}
+        self._mapped: list[str] = []
+        self._lists: dict[int, MailboxLists] = {}
         self._policy: Policy | None = None
 
     def play(self) -> None:
@@ -167,13 +170,31 @@ class Transcript:
         )
 
     def _set_alias(self, values: tuple[str, ...]) -> None:
-        name, target = values
-        self._expansions[name] = Expansion((LocalMailbox(self._accounts[target]),), name)
+        name, *targets = values
+        self._expansions[name] = Expansion(tuple(LocalMailbox(self._accounts[target]) for target in targets), name)
 
     def _set_list(self, values: tuple[str, ...]) -> None:
-        name, member = values
+        name, member, *rights = values
         owner = parse_address(f"owner-{name}")
-        self._expansions[name] = Expansion((LocalMailbox(self._accounts[member]),), name, owner)
+        posters = frozenset({member}) if "members" in rights else None
+        members = (LocalMailbox(self._accounts[member]),)
+        self._expansions[name] = Expansion(members, name, owner, posters, "hidden" in rights)
+
+    def _set_mapped(self, values: tuple[str, ...]) -> None:
+        self._mapped.extend(values)
+
+    def _set_unknown(self, values: tuple[str, ...]) -> None:
+        self._settings = replace(self._settings, unknown_recipient=values[0])
+
+    def _set_mailbox(self, values: tuple[str, ...]) -> None:
+        given: dict[str, Any] = dict(value.split("=", 1) for value in values[1:])
+        for colour in ("white", "black"):
+            given[colour] = tuple(filter(None, given.get(colour, "").split(",")))
+        for key in ("black_everyone", "white_local_domains"):
+            given[key] = given.get(key) == "true"
+        account = replace(self._accounts[values[0]], lists_number=1)
+        self._accounts[values[0]] = account
+        self._lists[account.id] = MailboxLists(**given)
 
     def _set_service(self, values: tuple[str, ...]) -> None:
         found = options(values)
@@ -211,7 +232,8 @@ class Transcript:
 
     def _build(self) -> None:
         settings = replace(self._settings, services=(ServiceSettings("mx", **self._service),))
-        self._directory = Directory(self._domains, self._accounts.values(), self._expansions)
+        self._directory = Directory(self._domains, self._accounts.values(), self._expansions, self._mapped)
+        self._directory.lists = self._lists
         self._rows = MemoryRows({account.id: account for account in self._accounts.values()})
         self._recent = RecentLogins(self._rows, RecentLoginRules(settings.recent_login), lambda: self._now)
         resolver = Resolver(
@@ -265,6 +287,9 @@ class Transcript:
 
     def _do_data(self) -> Verdict:
         return self._decide(Stage.MESSAGE, replace(self._facts, message_octets=1000))
+
+    def _do_expn(self) -> Verdict:
+        return self._decide(Stage.EXPAND, self._facts)
 
     def _do_login(self, address: str) -> None:
         connection = replace(self._facts.connection, service="pop3", protocol=Protocol.POP3)
