@@ -1,6 +1,7 @@
 # make run    a mail server to try, on loopback, in its own virtual environment
 # make test   ruff, mypy and every test
 # make lint   ruff and mypy alone
+# make torture    kill -9 at random moments of a mixed load, for 30 minutes
 #
 # PYTHON=/path/to/python3.12 picks another interpreter.
 
@@ -11,7 +12,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 # Twisted finds plugins by looking along the path: only this kind of editable install puts us on it.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-.PHONY: run test lint clean
+.PHONY: run test lint torture clean
 
 run: $(VENV)/.runtime
 	@$(VENV)/bin/mailtraq trial
@@ -22,6 +23,9 @@ test: lint
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+torture: $(VENV)/.test
+	$(VENV)/bin/python -m tests.e2e.torture --kills 1000 --minutes 30
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }
