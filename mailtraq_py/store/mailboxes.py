@@ -15,9 +15,10 @@ from functools import lru_cache
 from operator import itemgetter
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.failures import MailboxNotAllowed, NoSuchMailbox
+from mailtraq_py.interfaces.failures import MailboxNotAllowed, NoSuchMailbox, TemporaryFailure
 from mailtraq_py.interfaces.store import (
     Appended,
     Column,
@@ -50,6 +51,8 @@ _EXPUNGE_SLICE = 500
 _SCAN_SLICE = 5000
 _GAPS_INLINE = 5000
 _UID_MAX = 0xFFFFFFFF
+
+_log = Logger()
 
 Pause = Callable[[], Deferred[None]]
 
@@ -110,8 +113,7 @@ class Mailboxes:
     async def delete(self, name: str) -> None:
         """See `IMailboxes`. It is gone when this returns; the room of a large one comes back a little later."""
         await self._database.run("delete_mailbox", self.account_id, _canonical(name), self._shelf.clock())
-        while await self._database.run("purge_condemned"):
-            pass
+        Deferred.fromCoroutine(_purge(self._database))
 
     async def rename(self, name: str, new_name: str) -> None:
         """See `IMailboxes`."""
@@ -274,6 +276,15 @@ class Mailbox:
                 break
             uids = _after(uids, after)
         return UIDSet.from_numbers(gone)
+
+
+async def _purge(database: Database) -> None:
+    """Purge what was deleted, with nobody waiting. What stops it now is tried again by the store's upkeep."""
+    try:
+        while await database.run("purge_condemned"):
+            pass
+    except TemporaryFailure as failure:
+        _log.warn("purge-put-off", event="purge-put-off", reason=failure.reason)
 
 
 def _canonical(name: str) -> str:
