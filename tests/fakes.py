@@ -19,6 +19,7 @@ from mailtraq_py.interfaces.directory import (
     Account,
     CramSecret,
     Destination,
+    Expansion,
     IDirectory,
     LocalMailbox,
     MailboxLists,
@@ -135,6 +136,7 @@ class FakeDirectory:
         self.passwords: dict[str, bytes] = {}
         self.cram = cram
         self.checked: list[str] = []
+        self.expansions: dict[str, Expansion] = {}
         self.failure: Exception | None = None
         for number, (who, password) in enumerate(accounts.items(), 1):
             account = who if isinstance(who, Account) else make_account(who, number)
@@ -152,7 +154,9 @@ class FakeDirectory:
         return self.accounts.get(address)
 
     async def resolve(self, path: ForwardPath) -> Destination:
-        """Accounts and the world; no aliases."""
+        """Accounts, `expansions` and the world."""
+        if path.key in self.expansions:
+            return self.expansions[path.key]
         if not await self.is_local_domain(path.domain_key):
             return Remote(path)
         account = self.accounts.get(path.key)

@@ -1,5 +1,5 @@
 """
 SMTP sessions, for every role: mx, submission, both.
 
-settings, session, transaction, authentication, replies.
+settings, session, transaction, authentication, expansion, replies.
 """

@@ -39,6 +39,7 @@ from mailtraq_py.wire.smtp.server import ServerCore
 from ..driver import ConnectionEnded, Driver
 from . import replies
 from .authentication import Authentication
+from .expansion import expand
 from .settings import SMTPServiceSettings, SMTPSurroundings
 from .transaction import Transaction
 
@@ -226,7 +227,7 @@ class SMTPSession:
         transaction.keys.add(path.key)
         if verdict.opinion is not Opinion.DISCARD:
             transaction.recipients.append(recipient)
-            transaction.destinations.append(destination)
+            transaction.destinations.append(verdict.destination or destination)
             transaction.grants.append(_grant(verdict))
         self.core.reply(replies.RECIPIENT_OK)
 
@@ -425,8 +426,16 @@ class SMTPSession:
         # RFC 5321 7.3: sites that hide who is here answer 252 to everything.
         self.core.reply(replies.CANNOT_VERIFY)
 
-    def _expand(self, event: commands.Expand) -> None:
-        self.core.reply(replies.NO_EXPN)
+    async def _expand(self, event: commands.Expand) -> None:
+        verdict = await self._decide(Stage.EXPAND, self._facts())
+        if _refuses(verdict):
+            await self._refuse_recipient(verdict)
+            return
+        domain = self._settings.default_domain or self._settings.hostname
+        try:
+            self.core.reply(await expand(self._around.directory, event.text, domain))
+        except TemporaryFailure:
+            self.core.reply(replies.FAILED_FOR_NOW)
 
     _answers: ClassVar[dict[type, Callable[[SMTPSession, Any], Awaitable[None] | None]]] = {
         commands.Hello: _hello,

@@ -100,7 +100,7 @@ class Dialogues(SynchronousTestCase):
         """NOOP, RSET, HELP, VRFY, EXPN."""
         play = Service().greeted()
         play << "NOOP ignored" >> 250 << "RSET" >> 250 << "HELP" >> 214
-        play << "VRFY u" >> 252 << "VRFY nobody" >> 252 << "EXPN list" >> 502
+        play << "VRFY u" >> 252 << "VRFY nobody" >> 252 << "EXPN list" >> 550
 
     def test_postmaster_without_domain(self) -> None:
         """RFC 5321 4.5.1: the only address without a domain."""
