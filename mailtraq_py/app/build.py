@@ -28,6 +28,7 @@ from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.ratelimit import Bans
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
+from mailtraq_py.policy.settings import PolicySettings
 from mailtraq_py.queue.attempt import Carrier
 from mailtraq_py.queue.capture import Capture
 from mailtraq_py.queue.connections import Connections
@@ -41,6 +42,7 @@ from mailtraq_py.store.store import Store
 from .config import Configuration
 from .judging import judge
 from .listeners import Surroundings
+from .listfiles import ListFiles
 from .settings import nameservers, outbound_settings, policy_settings
 
 EXPIRY_SECONDS = 60.0
@@ -72,6 +74,7 @@ class Server:
 
     Args:
         configuration: judged already.
+        lists: its list files, read.
         tls: the certificates, read before root was given up.
         store: open.
         reactor: to work on.
@@ -81,7 +84,13 @@ class Server:
     log = Logger()
 
     def __init__(
-        self, configuration: Configuration, tls: TLSContexts, store: Store, reactor: Any, clock: Callable[[], float]
+        self,
+        configuration: Configuration,
+        lists: ListFiles,
+        tls: TLSContexts,
+        store: Store,
+        reactor: Any,
+        clock: Callable[[], float],
     ) -> None:
         keys = configuration.keys
         self._tls = tls
@@ -90,10 +99,9 @@ class Server:
         self._clock = clock
         self._bans = Bans()
         self._resolver = Resolver(reactor, nameservers(configuration))
-        rules = RecentLoginRules(policy_settings(configuration).recent_login)
-        self._recent = RecentLogins(store.recent_rows, rules, clock)
-        self._policy = self._build_policy(configuration, 1)
-        self._recent.rules = self._policy.recent_rules
+        settings = policy_settings(configuration, lists)
+        self._recent = RecentLogins(store.recent_rows, RecentLoginRules(settings.recent_login), clock)
+        self.take_policy(self._build_policy(settings, 1))
         reports = Reports(keys.hostname, store.content, store.directory, keys.outbound.expire_seconds, clock)
         accept_settings = AcceptSettings(
             keys.hostname, keys.limits.max_message_octets, keys.limits.max_hops, keys.outbound.expire_seconds
@@ -139,24 +147,29 @@ class Server:
         self._runner.start()
         self._expiry.start(EXPIRY_SECONDS, now=False)
 
-    def replace_policy(self, configuration: Configuration, number: int) -> tuple[str, ...]:
+    def judged_policy(
+        self, configuration: Configuration, lists: ListFiles, number: int
+    ) -> tuple[Policy, tuple[str, ...]]:
         """
-        Bring another configuration's policy into force, from the next decision on.
+        Judge a configuration and build its policy, which takes seconds where lists are long: any thread may do it.
 
         Returns:
-            warnings.
+            the policy, for `take_policy`, and warnings.
 
         Raises:
-            ConfigurationError: it has errors, or would relay for strangers; the one in force stays.
+            ConfigurationError: it has errors, or would relay for strangers.
         """
-        warnings = judge(configuration, self._store.directory)
-        self._policy = self._build_policy(configuration, number)
-        self._recent.rules = self._policy.recent_rules
-        return warnings
+        warnings = judge(configuration, self._store.directory, lists=lists)
+        return self._build_policy(policy_settings(configuration, lists), number), warnings
 
-    def _build_policy(self, configuration: Configuration, number: int) -> Policy:
+    def take_policy(self, policy: Policy) -> None:
+        """Bring a policy into force, from the next decision on."""
+        self._policy = policy
+        self._recent.rules = policy.recent_rules
+
+    def _build_policy(self, settings: PolicySettings, number: int) -> Policy:
         return build_policy(
-            policy_settings(configuration),
+            settings,
             self._store.directory,
             self._resolver,
             self._recent,

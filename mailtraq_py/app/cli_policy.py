@@ -35,10 +35,12 @@ def firewall_test(entries: Path, address: str, as_json: bool) -> None:
     """
     from mailtraq_py.policy.firewall import FirewallList, parse_client, parse_rules
     from mailtraq_py.policy.problems import Problems
-    from mailtraq_py.policy.settings import ListUnreadable, read_list
+    from mailtraq_py.policy.settings import ListUnreadable
+
+    from .listfiles import read_list_file
 
     try:
-        listed = read_list(entries.read_bytes(), str(entries), "")
+        _, listed = read_list_file(entries, "")
     except (OSError, ListUnreadable) as error:
         raise Unusable(f"{entries}: {getattr(error, 'strerror', None) or error}") from None
     problems = Problems(str(entries))

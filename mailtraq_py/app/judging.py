@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.directory import Account, CramSecret, Destination, IDirectory, Remote
+from mailtraq_py.interfaces.directory import Account, CramSecret, Destination, IDirectory, MailboxLists, Remote
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.interfaces.net import IResolver
 from mailtraq_py.mail.envelope import ForwardPath
@@ -23,6 +23,7 @@ from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.store import Store
 
 from .config import Configuration, ConfigurationError
+from .listfiles import ListFiles
 from .location import Location
 from .offline import offline_store
 from .settings import policy_settings
@@ -31,7 +32,10 @@ ACCOUNTS_LISTED_MAX = 1000
 
 
 def judge(
-    configuration: Configuration, directory: IDirectory, local_addresses: Sequence[str] = ()
+    configuration: Configuration,
+    directory: IDirectory,
+    local_addresses: Sequence[str] = (),
+    lists: ListFiles | None = None,
 ) -> tuple[str, ...]:
     """
     Judge a configuration's policy.
@@ -39,6 +43,7 @@ def judge(
     Args:
         directory: whose domains are ours; its coroutines wait for nothing.
         local_addresses: some accounts, for scenarios with a sender of ours.
+        lists: as `policy_settings` takes them.
 
     Returns:
         warnings, open relays that are declared as such among them.
@@ -46,7 +51,7 @@ def judge(
     Raises:
         ConfigurationError: with every bad entry, or every service that a stranger may relay through.
     """
-    settings = policy_settings(configuration)
+    settings = policy_settings(configuration, lists)
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: 0.0)
     try:
         policy = build_policy(settings, directory, NoAnswers(), recent, 0)
@@ -112,6 +117,10 @@ class NobodyHosted:
     async def resolve(self, path: ForwardPath) -> Destination:
         """Everything leads elsewhere."""
         return Remote(path)
+
+    async def mailbox_lists(self, account: Account) -> MailboxLists:
+        """Empty ones."""
+        return MailboxLists()
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """Nobody logs in."""

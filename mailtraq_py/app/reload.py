@@ -1,13 +1,27 @@
 """
 What a reload brings into force, and what waits for a restart.
 
+    SIGHUP        the file is read again, with all its lists; judged and built in a thread; then it is in force
+    list files    looked at every few seconds; a changed one alone is read again, and a bad one leaves the old list
+
 Policy comes into force with the next command: the LAN, recent logins, barring, lists, and of each service that is
 already there access and relaying. What sockets, store and queue were made from does not change while they live.
 """
 
 from __future__ import annotations
 
-from .config import Configuration
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.threads import deferToThread
+
+from mailtraq_py.policy.chain import Policy
+
+from .build import Server
+from .config import Configuration, ConfigurationError, load
+from .listfiles import ListFiles
 
 _SERVER_KEYS = (
     "hostname",
@@ -41,3 +55,100 @@ def keys_that_need_restart(running: Configuration, fresh: Configuration) -> tupl
             if getattr(before[key], option, None) != getattr(after[key], option, None)
         ]
     return tuple(sorted(differing))
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """
+    What came of a reload. `number` is that of the configuration in force afterwards; with `errors` it is the one from
+    before. `restart` names keys that only a restart brings into force.
+    """
+
+    number: int
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListRenewal:
+    """What came of a changed list file; with `errors` the old list stays in force."""
+
+    file: str
+    number: int
+    errors: tuple[str, ...] = ()
+
+
+class Reloads:
+    """
+    Brings configurations into force, one at a time; each has its number.
+
+    Args:
+        running: what the server was started with.
+        lists: its list files.
+        server: takes policies.
+        in_thread: calls a function off the reactor thread.
+    """
+
+    def __init__(
+        self,
+        running: Configuration,
+        lists: ListFiles,
+        server: Server,
+        in_thread: Callable[..., Awaitable[Any]] = deferToThread,
+    ) -> None:
+        self._started_with = running
+        self._in_force = running
+        self._lists = lists
+        self._server = server
+        self._in_thread = in_thread
+        self._number = 1
+        self._turn = DeferredLock()
+
+    async def reload(self) -> Reload:
+        """Read the file again and bring it into force, or leave the old one and say why."""
+        await self._turn.acquire()
+        try:
+            fresh, lists, policy, warnings = await self._in_thread(self._read)
+        except ConfigurationError as error:
+            return Reload(self._number, error.problems)
+        else:
+            self._take(policy)
+            self._in_force, self._lists = fresh, lists
+            return Reload(self._number, (), warnings, keys_that_need_restart(self._started_with, fresh))
+        finally:
+            self._turn.release()
+
+    async def renew_lists(self) -> list[ListRenewal]:
+        """Read the list files anew that changed; each stands or falls alone."""
+        await self._turn.acquire()
+        try:
+            renewals = []
+            for path in await self._in_thread(self._lists.changed):
+                candidate = self._lists.without(path)
+                try:
+                    policy, _ = await self._in_thread(
+                        self._server.judged_policy, self._in_force, candidate, self._number + 1
+                    )
+                except ConfigurationError as error:
+                    self._lists.note_refused(path)
+                    renewals.append(ListRenewal(str(path), self._number, error.problems))
+                else:
+                    self._take(policy)
+                    self._lists = candidate
+                    renewals.append(ListRenewal(str(path), self._number))
+            return renewals
+        finally:
+            self._turn.release()
+
+    async def stop(self) -> None:
+        """Wait until nothing is being read; nothing will be any more."""
+        await self._turn.acquire()
+
+    def _read(self) -> tuple[Configuration, ListFiles, Policy, tuple[str, ...]]:
+        fresh, lists = load(self._started_with.file), ListFiles()
+        return (fresh, lists, *self._server.judged_policy(fresh, lists, self._number + 1))
+
+    def _take(self, policy: Policy) -> None:
+        self._server.take_policy(policy)
+        self._number = policy.number

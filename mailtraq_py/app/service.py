@@ -17,12 +17,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import apsw
 from twisted.application.service import IServiceCollection, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
@@ -34,15 +36,17 @@ from mailtraq_py.store.store import Store
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all
 from .build import Server, tls_contexts
-from .config import Configuration, ConfigurationError, load
+from .config import Configuration, ConfigurationError
 from .judging import hosted, judge
+from .listfiles import ListFiles
 from .logs import LogFile, LogLines
 from .offline import StoreUnusable
 from .pidfile import AlreadyRunning, PidFile
 from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
-from .reload import keys_that_need_restart
+from .reload import Reloads
 
 BACKGROUND_LOG_NAME = "mailtraq.log"
+LIST_WATCH_SECONDS = 2.0
 
 
 class CannotStart(Exception):
@@ -79,7 +83,6 @@ class MailService(Service):
         self._reactor = reactor
         self._foreground = foreground
         self._clock = clock
-        self._number = 1
         self._bound: list[BoundSocket] = []
         self._ports: list[IListeningPort] = []
         self._contexts: TLSContexts | None = None
@@ -87,6 +90,10 @@ class MailService(Service):
         self._log_file: LogFile | None = None
         self._pid_file: PidFile | None = None
         self._server: Server | None = None
+        self._lists = ListFiles()
+        self._reloads: Reloads | None = None
+        self._list_watch = LoopingCall(self._renew_lists)
+        self._list_watch.clock = reactor
         self._starting: Deferred[None] | None = None
 
     # -- start -----------------------------------------------------------------------------------------------
@@ -113,7 +120,7 @@ class MailService(Service):
                 warnings.append("runs as root: set `user` in the configuration")
         try:
             with acting_as(self._identity), hosted(configuration.location) as (directory, accounts):
-                warnings += judge(configuration, directory, accounts)
+                warnings += judge(configuration, directory, accounts, self._lists)
             self._contexts = tls_contexts(configuration)
         except BadCertificate as error:
             raise ConfigurationError([configuration.problem(str(error), "tls")]) from None
@@ -165,7 +172,7 @@ class MailService(Service):
         store = Store(location.store_url, location.data_dir, self._reactor, self._clock, location.default_domain)
         await store.start()
         assert self._contexts is not None  # noqa: S101 - prepare came before
-        self._server = Server(self.configuration, self._contexts, store, self._reactor, self._clock)
+        self._server = Server(self.configuration, self._lists, self._contexts, store, self._reactor, self._clock)
         self._server.start()
         for bound in self._bound:
             factory = self._server.factory(bound.service)
@@ -174,6 +181,8 @@ class MailService(Service):
             self.log.info("listen", event="listen", service=bound.service, address=str(bound.address))
             bound.socket.close()
         self._bound = []
+        self._reloads = Reloads(self.configuration, self._lists, self._server)
+        self._list_watch.start(LIST_WATCH_SECONDS, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
         for warning in self.warnings:
             self.log.warn("warning", event="warning", reason=warning)
@@ -205,33 +214,37 @@ class MailService(Service):
 
     def reload(self) -> None:
         """Read the file again; bring its policy into force, or keep the running one and say why."""
-        errors: tuple[str, ...] = ()
-        warnings: tuple[str, ...] = ()
-        restart: tuple[str, ...] = ()
-        try:
-            fresh = load(self.configuration.file)
-            if self._server is not None:
-                warnings = self._server.replace_policy(fresh, self._number + 1)
-            restart = keys_that_need_restart(self.configuration, fresh)
-            self._number += 1
-        except ConfigurationError as error:
-            errors = error.problems
         if self._log_file is not None:
             self._log_file.reopen()
-        for problem in errors:
-            self.log.error("reload-refused", event="reload-refused", reason=problem, number=self._number)
-        if not errors:
-            self.log.info("reload", event="reload", number=self._number, restart=restart, warnings=warnings)
+        if self._reloads is not None:
+            reloading = Deferred.fromCoroutine(self._reload(self._reloads))
+            reloading.addErrback(lambda failure: self.log.failure("the reload failed", failure=failure))
+
+    async def _reload(self, reloads: Reloads) -> None:
+        outcome = await reloads.reload()
+        number = outcome.number
+        for problem in outcome.errors:
+            self.log.error("reload-refused", event="reload-refused", reason=problem, number=number)
+        if not outcome.errors:
+            restart, warnings = outcome.restart, outcome.warnings
+            self.log.info("reload", event="reload", number=number, restart=restart, warnings=warnings)
         if self._pid_file is not None:
-            self._pid_file.tell_reload(
-                {
-                    "time": self._clock(),
-                    "number": self._number,
-                    "errors": errors,
-                    "warnings": warnings,
-                    "restart": restart,
-                }
-            )
+            self._pid_file.tell_reload({"time": self._clock(), **asdict(outcome)})
+
+    def _renew_lists(self) -> Deferred[None]:
+        """Look whether list files changed."""
+        if self._reloads is None:
+            return succeed(None)
+        renewing = Deferred.fromCoroutine(self._renewed_lists(self._reloads))
+        return renewing.addErrback(lambda failure: self.log.failure("a look at list files failed", failure=failure))
+
+    async def _renewed_lists(self, reloads: Reloads) -> None:
+        for renewal in await reloads.renew_lists():
+            if renewal.errors:
+                for problem in renewal.errors:
+                    self.log.error("list-refused", event="list-refused", reason=problem, number=renewal.number)
+            else:
+                self.log.info("list-renewed", event="list-renewed", file=renewal.file, number=renewal.number)
 
     # -- stop ------------------------------------------------------------------------------------------------
 
@@ -244,6 +257,10 @@ class MailService(Service):
         self.log.info("stopping", event="stopping")
         if self._starting is not None:
             await self._starting
+        if self._list_watch.running:
+            self._list_watch.stop()
+        if self._reloads is not None:
+            await self._reloads.stop()
         close_all(self._bound)
         for port in self._ports:
             stopped = port.stopListening()

@@ -17,13 +17,14 @@ from typing import Any, TypeVar, get_type_hints
 from mailtraq_py.interfaces.connection import Protocol, Role
 from mailtraq_py.mail.address import fold_domain
 from mailtraq_py.policy import settings as policy
-from mailtraq_py.policy.settings import ROLES, Entries, Entry, ListUnreadable, read_list
+from mailtraq_py.policy.settings import ROLES, Entries, Entry, ListUnreadable
 from mailtraq_py.queue.settings import OutboundSettings
 from mailtraq_py.queue.tlspolicy import TLSUse
 
 from . import sections
 from .config import Configuration, ConfigurationError, ConfigurationProblem, print_path
 from .listen import parse_listen, parse_nameserver
+from .listfiles import ENTRY_PREFIX, ListFiles
 from .machine import gateways, own_addresses
 from .tomllines import KeyPath
 
@@ -36,14 +37,17 @@ _RELAYS = {
 _Settings = TypeVar("_Settings")
 
 
-def policy_settings(configuration: Configuration) -> policy.PolicySettings:
+def policy_settings(configuration: Configuration, lists: ListFiles | None = None) -> policy.PolicySettings:
     """
     All that policy is built from.
+
+    Args:
+        lists: what was read of list files already; takes what is read now.
 
     Raises:
         ConfigurationError: list files that cannot be read.
     """
-    return _PolicyReader(configuration).read()
+    return _PolicyReader(configuration, lists or ListFiles()).read()
 
 
 def outbound_settings(configuration: Configuration) -> OutboundSettings:
@@ -73,8 +77,9 @@ def nameservers(configuration: Configuration) -> list[tuple[str, int]] | None:
 class _PolicyReader:
     """Fills policy's settings; each entry keeps the file and line it stands in."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, lists: ListFiles) -> None:
         self._configuration = configuration
+        self._lists = lists
         self._problems: list[ConfigurationProblem] = []
 
     def read(self) -> policy.PolicySettings:
@@ -151,14 +156,20 @@ class _PolicyReader:
         configuration, file, key = self._configuration, str(self._configuration.file), print_path(path)
         if path not in configuration.lines:  # the default, which stands in no line
             return tuple(Entry(text, file, key) for text in texts)
-        return tuple(Entry(text, file, key, configuration.line(*path, index)) for index, text in enumerate(texts))
+        entries: list[Entry] = []
+        for index, text in enumerate(texts):
+            if text.startswith(ENTRY_PREFIX):
+                entries += self._list_file(text.removeprefix(ENTRY_PREFIX), (*path, index))
+            else:
+                entries.append(Entry(text, file, key, configuration.line(*path, index)))
+        return tuple(entries)
 
     def _list_file(self, name: str, path: KeyPath) -> Entries:
         if not name:
             return ()
         file = self._configuration.path(name)
         try:
-            return read_list(file.read_bytes(), str(file), print_path(path))
+            return self._lists.entries(file, print_path(path))
         except ListUnreadable as error:
             reason = f"{file} {error}"
         except OSError as error:

@@ -16,6 +16,7 @@ from mailtraq_py.interfaces.connection import Protocol, Role
 
 LIST_MAX_OCTETS = 64 * 1024 * 1024
 LIST_MAX_LINES = 1_000_000
+LIST_LINE_MAX = 1000
 
 ROLES: Mapping[str, Role] = {
     "mx": Role.MX,
@@ -64,12 +65,13 @@ def read_list(octets: bytes, file: str, key: str) -> Entries:
     Split a list file into entries; blank lines and lines that begin with "#" are skipped.
 
     Raises:
-        ListUnreadable: past 64 MiB or a million lines, NUL inside, or not UTF-8.
+        ListUnreadable: past 64 MiB or a million lines, a line of more than 1000 characters, NUL inside, or not UTF-8.
     """
     if len(octets) > LIST_MAX_OCTETS:
-        raise ListUnreadable("larger than 64 MiB")
+        raise ListUnreadable("is larger than 64 MiB")
     if b"\0" in octets:
-        raise ListUnreadable("contains NUL octets")
+        line = octets.count(b"\n", 0, octets.index(0)) + 1
+        raise ListUnreadable(f"contains NUL octets, the first in line {line}")
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -77,6 +79,9 @@ def read_list(octets: bytes, file: str, key: str) -> Entries:
     lines = text.split("\n")
     if len(lines) > LIST_MAX_LINES:
         raise ListUnreadable("has more than a million lines")
+    if len(max(lines, key=len)) > LIST_LINE_MAX:
+        number = next(number for number, line in enumerate(lines, 1) if len(line) > LIST_LINE_MAX)
+        raise ListUnreadable(f"has more than {LIST_LINE_MAX} characters in line {number}")
     return tuple(
         Entry(line.strip(), file, key, number)
         for number, line in enumerate(lines, 1)
