@@ -5,7 +5,7 @@ The one door: a message from its first octet to the transaction that makes its 2
     write    octets into the spool
     commit   describe the content once, for all readers to come
              refuse what circles or is too large
-             routing: copies, rows, notices; each with a head of its own
+             routing: copies, rows, notices; each with a head of its own; what the journal adds
              IAcceptance.commit: one transaction; then a line in the log for each copy and row
 
 Large messages are described in a thread. From the moment `commit` is called the spool is its own: a session that
@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -41,6 +41,8 @@ from mailtraq_py.interfaces.store import (
     LocalDelivery,
     NewContent,
 )
+from mailtraq_py.mail.addresspattern import Rewriting
+from mailtraq_py.mail.envelope import ReversePath
 from mailtraq_py.mail.identifiers import RANDOM_OCTETS, make_identifier
 from mailtraq_py.mail.reply import Reply
 from mailtraq_py.mail.report import RETURNED_MAX_OCTETS
@@ -53,6 +55,7 @@ from mailtraq_py.mail.trace import (
 )
 from mailtraq_py.wire.imap.structure import describe
 
+from .journal import Copies, Journal
 from .routing import Routes, route
 
 log = Logger()
@@ -61,6 +64,8 @@ DESCRIBE_INLINE_OCTETS = 64 * 1024
 
 _LOOP = Reply(554, "too many hops: the message circles", "5.4.6")
 _TOO_LARGE = Reply(552, "message exceeds the fixed maximum size", "5.3.4")
+
+_NO_REWRITING = Rewriting()
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,6 +93,8 @@ class Accept:
         reports: for notices that are due at once.
         seconds: tells the time, seconds since the epoch.
         in_thread: calls a function off the reactor thread.
+        journal: copies what comes in and what leaves, or None.
+        rewriting: of reverse-paths, which policy has seen as they came; may be replaced at any time.
     """
 
     def __init__(
@@ -98,6 +105,8 @@ class Accept:
         reports: IReports,
         seconds: Callable[[], float] = time.time,
         in_thread: Callable[..., Awaitable[Any]] = deferToThread,
+        journal: Journal | None = None,
+        rewriting: Rewriting = _NO_REWRITING,
     ) -> None:
         self.settings = settings
         self.content = content
@@ -105,10 +114,14 @@ class Accept:
         self.reports = reports
         self.seconds = seconds
         self.in_thread = in_thread
+        self.journal = journal
+        self.rewriting = rewriting
 
     def begin(self, transaction: MailTransaction) -> IIncoming:
         """A message whose first octets are our Received field."""
         self.acceptance.check_room()
+        if self.rewriting:
+            transaction = _rewritten(transaction, self.rewriting)
         return Incoming(self, transaction)
 
 
@@ -163,8 +176,15 @@ class Incoming:
         head = "".join(f"{line}\r\n" for line in headers).encode("utf-8", "surrogateescape")
         routes = route(self._transaction, now, now + accept.settings.expire_seconds, head)
         contents: tuple[NewContent, ...] = ()
+        copies: Copies | None = None
         if routes.local or routes.outgoing:
-            contents = (NewContent(spool, facts, self._local(routes, head), tuple(routes.outgoing)),)
+            local, outgoing = self._local(routes, head), tuple(routes.outgoing)
+            if accept.journal is not None and accept.journal.is_kept:
+                header = self._first_octets(facts.header_octets)
+                expires = now + accept.settings.expire_seconds
+                copies = await accept.journal.copies(self.id, self._transaction, routes, header, now, expires)
+                local, outgoing = (*local, *copies.local), (*outgoing, *copies.outgoing)
+            contents = (NewContent(spool, facts, local, outgoing),)
         report = await self._report(routes, now) if routes.notices else None
         if report is not None:
             contents += report.contents
@@ -178,6 +198,8 @@ class Incoming:
                 for content in report.contents:
                     content.spool.discard()
         self._log(routes, facts, delivered)
+        if copies is not None and copies.addresses:
+            log.info("journal", event="journal", message_id=self.id, to=copies.addresses)
 
     def _check(self, facts: ContentFacts) -> None:
         settings = self._accept.settings
@@ -233,7 +255,7 @@ class Incoming:
     def _log(self, routes: Routes, facts: ContentFacts, delivered: tuple[Delivered, ...]) -> None:
         transaction = self._transaction
         session, sender = transaction.connection.session_id, str(transaction.envelope.reverse_path)
-        # Copies of a report, if there are any, come after the message's own.
+        # Copies for the journal and of a report, if there are any, come after the message's own.
         for mailbox, place in zip(routes.local, delivered, strict=False):
             log.info(
                 "delivered",
@@ -257,6 +279,15 @@ class Incoming:
                 by=row.granted_by,
                 octets=facts.octets,
             )
+
+
+def _rewritten(transaction: MailTransaction, rewriting: Rewriting) -> MailTransaction:
+    """The transaction with another reverse-path; the null path stays what it is."""
+    address = transaction.envelope.reverse_path.address
+    if address is None:
+        return transaction
+    path = ReversePath(rewriting.rewrite(address))
+    return replace(transaction, envelope=replace(transaction.envelope, reverse_path=path))
 
 
 def _received(transaction: MailTransaction, identifier: str, hostname: str, now: float) -> bytes:

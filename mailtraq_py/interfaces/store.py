@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from zope.interface import Attribute, Interface
 
@@ -25,8 +26,7 @@ from .queue import Outgoing
 # --- content ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ContentFacts:
+class ContentFacts(NamedTuple):
     """
     What one pass over a message found, kept ready to send.
 
@@ -114,13 +114,15 @@ class IContent(Interface):
 class LocalDelivery:
     """
     One copy into a mailbox of an account. `mailbox` is a name ("INBOX"); where it does not exist the
-    copy goes to INBOX. `head` is put before the content.
+    copy goes to INBOX. `head` is put before the content. `counts`: whether the account's quota is asked for room; what
+    is not counted has no say in whether the message is accepted.
     """
 
     account_id: int
     mailbox: str
     head: bytes = b""
     flags: frozenset[str] = frozenset()
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,3 +413,53 @@ class IRecentLoginRows(Interface):
 
     async def expire(before: float, limit: int) -> int:
         """Remove at most `limit` rows with a last login before `before`, by index; returns how many."""
+
+
+# --- what policy decided ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """
+    What was decided for one session within a moment. `decided` is the time of the first decision, `address` that of
+    its rows in the recent-login whitelist, `record` facts and verdicts as JSON (`policy/history.py`).
+    """
+
+    decided: float
+    session: str
+    service: str
+    client: str
+    address: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSession:
+    """
+    A `DecisionRow` as it is read back. `logins` are the recent logins from its address when it was written, each with
+    its account as it is now; their `address` is empty.
+    """
+
+    decided: float
+    session: str
+    service: str
+    client: str
+    logins: tuple[RecentLogin, ...]
+    record: Mapping[str, Any]
+
+
+class IDecisionRows(Interface):
+    """What policy decided, for `mailtraq policy diff`. It may be lost in a power cut."""
+
+    async def write(rows: Sequence[DecisionRow]) -> None:
+        """Add rows, with the recent logins of their addresses as they are now, in one transaction."""
+
+    async def expire(before: float, most_octets: int) -> bool:
+        """
+        Remove some rows from before a time, or the oldest while all together weigh more than `most_octets`.
+
+        Returns whether more may have to go.
+        """
+
+    def read(since: float) -> Iterator[RecordedSession]:
+        """What was decided since a time, in the order of time; page by page, so nothing is held open."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import CancelledError
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.queue import Outgoing
+from mailtraq_py.interfaces.queue import Origin, Outgoing
 from mailtraq_py.interfaces.store import (
     Acceptance,
     ContentFacts,
@@ -126,6 +126,7 @@ class Batch:
                 bits(local.flags),
                 join_keywords(local.flags),
                 int(received),
+                local.counts,
             )
             for local in new.local
         )
@@ -159,4 +160,5 @@ def _queue_row(out: Outgoing, head: int) -> QueueRow:
             out.client,
             out.account,
         ),
+        out.origin is not Origin.JOURNAL,
     )

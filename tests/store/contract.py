@@ -217,6 +217,19 @@ class AcceptanceContract(StoreCase):
         both = self.content(message(), local)
         self.assertEqual(len(await self.store.acceptance.commit(Acceptance("two", self.now, (both,), "{}"))), 2)
 
+    async def test_the_journal_is_not_counted(self) -> None:
+        """A copy that does not count needs no room, and does not make up for a recipient who has none."""
+        await self.store.administration.set_account(ALICE, quota_messages=0)
+        bob = await self.store.administration.add_account("bob@example.test", PASSWORD)
+        to_alice = LocalDelivery(self.alice.id, "INBOX", HEAD)
+        journal = LocalDelivery(bob.id, "INBOX", HEAD, counts=False)
+        refused = Acceptance("A1", self.now, (self.content(message(), [to_alice, journal]),), "{}")
+        await self.assert_raises(OverQuota, self.store.acceptance.commit(refused))
+        kept = LocalDelivery(self.alice.id, "INBOX", HEAD, counts=False)
+        to_bob = LocalDelivery(bob.id, "INBOX", HEAD)
+        accepted = Acceptance("A2", self.now, (self.content(message(), [to_bob, kept]),), "{}")
+        self.assertEqual(len(await self.store.acceptance.commit(accepted)), 2)
+
     async def test_a_failing_one_does_not_hurt_others(self) -> None:
         """Of acceptances that share a commit one may fail alone."""
         gone = self.content(message(), [LocalDelivery(9999, "INBOX")])

@@ -28,7 +28,10 @@ _QUEUE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy into a mailbox. `head` is the head's number, `octets` head and content; `bits` the system flags."""
+    """
+    A copy into a mailbox. `head` is the head's number, `octets` head and content; `bits` the system flags; `counts`
+    whether the quota is asked.
+    """
 
     account_id: int
     mailbox: str
@@ -37,17 +40,19 @@ class Copy:
     bits: int
     keywords: str
     internal_date: int
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """A recipient that leaves. `values` are the columns from `reverse_path` on."""
+    """A recipient that leaves. `values` are the columns from `reverse_path` on; `counts` as in Copy."""
 
     head: int
     domain: str
     due: float
     expires: float
     values: Row
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +205,11 @@ def _targets(entry: Entry, ledger: Ledger) -> list[MailboxCounters]:
             if mailbox is None or account is None:
                 raise NoSuchMailbox(copy.mailbox) if entry.strict else TemporaryFailure("account has gone")
             targets.append(mailbox)
+            if not copy.counts:
+                continue
             wanted.setdefault(account.id, (account, []))[1].append(copy.octets)
     full = [account for account, octets in wanted.values() if not account.has_room(sum(octets), len(octets))]
-    leaves = any(content.outgoing for content in entry.contents)
+    leaves = any(row.counts for content in entry.contents for row in content.outgoing)
     if full and (entry.strict or (len(full) == len(wanted) and not leaves)):
         raise OverQuota
     return targets
