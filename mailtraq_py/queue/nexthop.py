@@ -1,6 +1,7 @@
 """
-Where mail for a domain goes: the smarthost, or the hosts that its MX records name.
+Where mail for a domain goes: its route, the smarthost, or the hosts that its MX records name.
 
+    route           -> its addresses, whatever they are (a domain that we are the backup of)
     smarthost set       -> its addresses, whatever they are
     MX records          -> hosts by preference, equal ones in random order
     no MX record        -> the domain itself, by its addresses                (RFC 5321 5.1)
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 
 from mailtraq_py.interfaces.failures import PermanentFailure, TemporaryFailure
 from mailtraq_py.interfaces.net import IResolver, NoSuchName
+from mailtraq_py.mail.domaintable import DomainTable
 from mailtraq_py.mail.reply import Reply
 
 from .settings import OutboundSettings
@@ -59,12 +61,20 @@ class NextHops:
         settings: see there.
         resolver: for MX and addresses.
         shuffle: puts a list into random order, in place.
+
+    Attributes:
+        routes: "host:port" by domain, stronger than the smarthost; replaced when the configuration changes.
     """
 
     def __init__(self, settings: OutboundSettings, resolver: IResolver, shuffle: Shuffle) -> None:
         self._settings = settings
         self._resolver = resolver
         self._shuffle = shuffle
+        self.routes: DomainTable[str] = DomainTable()
+
+    def route(self, domain: str) -> str:
+        """What stands for a folded domain, so that mail for all it stands for goes together; the domain itself."""
+        return self.routes.find(domain) or self._settings.smarthost or domain
 
     async def find(self, domain: str) -> list[Hop]:
         """
@@ -77,15 +87,18 @@ class NextHops:
             TemporaryFailure: the DNS did not answer.
             PermanentFailure: the domain takes no mail, does not exist, or leads back here.
         """
+        route = self.routes.find(domain)
+        if route:
+            return await self._find_named(route, is_smarthost=False)
         if self._settings.smarthost:
-            return await self._find_smarthost()
+            return await self._find_named(self._settings.smarthost, is_smarthost=True)
         if domain.startswith("["):
             return self._hops([(domain, _literal(domain))])
         hosts = await self._find_hosts(domain)
         return self._hops(await self._find_addresses(hosts))
 
-    async def _find_smarthost(self) -> list[Hop]:
-        name, _, port = self._settings.smarthost.rpartition(":")
+    async def _find_named(self, host: str, is_smarthost: bool) -> list[Hop]:
+        name, _, port = host.rpartition(":")
         name = name.strip("[]")
         try:
             addresses = await self._resolver.addresses(name)
@@ -93,8 +106,8 @@ class NextHops:
             addresses = []
         if not addresses:
             # The administrator's matter, not the sender's: mail waits until the name is there.
-            raise TemporaryFailure(f"smarthost {name} has no address")
-        return [Hop(name, address, int(port), True) for address in addresses[:ADDRESSES_MAX]]
+            raise TemporaryFailure(f"{'smarthost' if is_smarthost else 'route'} {name} has no address")
+        return [Hop(name, address, int(port), is_smarthost) for address in addresses[:ADDRESSES_MAX]]
 
     async def _find_hosts(self, domain: str) -> list[list[str]]:
         """Host names in groups of equal preference, those of the best first, loops left out."""

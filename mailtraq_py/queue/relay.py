@@ -82,8 +82,8 @@ class Relay:
         self._dead: dict[str, tuple[float, Reply]] = {}
 
     def destination(self, row: QueuedRecipient) -> str:
-        """The recipient's domain; the smarthost takes all domains at once."""
-        return self._settings.smarthost or row.outgoing.recipient.path.domain_key
+        """The recipient's domain; a route or the smarthost takes many at once."""
+        return self._next_hops.route(row.outgoing.recipient.path.domain_key)
 
     async def carry(self, rows: Sequence[QueuedRecipient]) -> list[Attempt]:
         """Try rows of one message and one destination; see Carrier."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.interfaces.failures import PermanentFailure, TemporaryFailure
 from mailtraq_py.interfaces.net import NoSuchName
+from mailtraq_py.mail.domaintable import DomainTable
 from mailtraq_py.queue.nexthop import ADDRESSES_MAX, HOSTS_MAX, Hop, NextHops, group_by_preference, is_public
 from mailtraq_py.queue.settings import OutboundSettings
 from tests.queue.fakes import FakeResolver
@@ -48,6 +49,17 @@ class NextHopTests(SynchronousTestCase):
         """The enhanced code of a permanent failure."""
         failure = self.failureResultOf(self.asking(domain, **settings), PermanentFailure)
         return f"{failure.value.reply.code} {failure.value.reply.enhanced}"
+
+    def test_routes(self) -> None:
+        """A route is stronger than smarthost and MX records, may be private, and is not the smarthost."""
+        settings = OutboundSettings("mx.here.example", smarthost="smart.example:587")
+        hops = NextHops(settings, self.resolver, self.shuffle)
+        hops.routes = DomainTable([("*.branch.example", "[fd00::7]:2525")])
+        self.resolver.hosts |= {"fd00::7": ["fd00::7"], "smart.example": ["9.0.0.9"]}
+        found = self.successResultOf(Deferred.fromCoroutine(hops.find("a.branch.example")))
+        self.assertEqual(found, [Hop("fd00::7", "fd00::7", 2525)])
+        self.assertEqual(hops.route("a.branch.example"), "[fd00::7]:2525")
+        self.assertEqual(hops.route("far.example"), "smart.example:587")
 
     def test_mx(self) -> None:
         """Hosts by preference, equal ones as chance has them, each with its addresses."""
