@@ -28,8 +28,8 @@ from mailtraq_py.interfaces.failures import (
     TemporaryFailure,
 )
 from mailtraq_py.interfaces.policy import Facts
-from mailtraq_py.interfaces.store import IMailboxes, ISpool
-from mailtraq_py.wire.imap.commands import Append
+from mailtraq_py.interfaces.store import IMailboxes, ISpool, NewMessage
+from mailtraq_py.wire.imap.commands import Append, AppendNext
 from mailtraq_py.wire.imap.server import IMAPServer
 from mailtraq_py.wire.imap.states import State
 from mailtraq_py.wire.sasl import Mechanism
@@ -45,14 +45,31 @@ EXPECTED_FAILURES = (TemporaryFailure, OverQuota, NoSuchMailbox, MailboxExists, 
 
 
 class Appending:
-    """The message of an APPEND under way. `failure` is what became of it before its end."""
+    """
+    The messages of an APPEND under way: those that are whole, and in `spool` the one that comes.
 
-    __slots__ = ("command", "failure", "spool")
+    `octets` counts all of them; `failure` is what became of the last one before its end.
+    """
+
+    __slots__ = ("command", "failure", "message", "messages", "octets", "spool")
 
     def __init__(self, command: Append, spool: ISpool) -> None:
         self.command = command
-        self.spool = spool
+        self.messages: list[NewMessage] = []
         self.failure: TemporaryFailure | None = None
+        self.octets = 0
+        self.begin(command, spool)
+
+    def begin(self, message: Append | AppendNext, spool: ISpool) -> None:
+        """Another message comes."""
+        self.message = message
+        self.spool = spool
+        self.octets += message.octets
+
+    def discard(self) -> None:
+        """Let go of all spools; what is stored stays stored."""
+        for spool in (self.spool, *(message.spool for message in self.messages)):
+            spool.discard()
 
 
 class Idling(Protocol):

@@ -52,6 +52,7 @@ ANSWERS: dict[type, Callable[[Dialogue, Any], Awaitable[None] | None]] = {
     commands.Namespace: authenticated.namespace,
     commands.Enable: authenticated.enable,
     commands.Append: append.append,
+    commands.AppendNext: append.append_next,
     commands.AppendOctets: append.append_octets,
     commands.AppendEnd: append.append_end,
     commands.AppendBroken: append.append_broken,

@@ -150,6 +150,15 @@ class Append:
 
 
 @dataclass(frozen=True, slots=True)
+class AppendNext:
+    """A further message of the same APPEND is announced; to be let in or refused like the first (RFC 3502)."""
+
+    flags: frozenset[str]
+    internal_date: int | None
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppendOctets:
     """A piece of the message; wants no reply."""
 

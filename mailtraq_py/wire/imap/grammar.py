@@ -85,7 +85,8 @@ def parse_append(tokens: Tokens, octets: int) -> commands.Append | None:
     """
     Read APPEND up to its message.
 
-        append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal
+        append = "APPEND" SP mailbox 1*append-message
+        append-message = [SP flag-list] [SP date-time] SP literal
 
     Args:
         tokens: behind the word; its last segment ends with the count of a literal that has not come.
@@ -97,11 +98,28 @@ def parse_append(tokens: Tokens, octets: int) -> commands.Append | None:
     Raises:
         BadCommand: bad syntax.
         Refusal: the name cannot be a mailbox's.
+
+    RFC 3501 9, RFC 3502
     """
     tokens.space()
     if tokens.at_open_literal:
         return None
     mailbox = _mailbox_name(tokens.astring())
+    return commands.Append(mailbox, *_append_message(tokens), octets)
+
+
+def parse_append_next(tokens: Tokens, octets: int) -> commands.AppendNext:
+    """
+    Read what stands behind one message of an APPEND and announces the next; arguments as for `parse_append`.
+
+    Raises:
+        BadCommand: bad syntax.
+    """
+    return commands.AppendNext(*_append_message(tokens), octets)
+
+
+def _append_message(tokens: Tokens) -> tuple[frozenset[str], int | None]:
+    """Flags and date, up to the literal."""
     tokens.space()
     flags: frozenset[str] = frozenset()
     if tokens.next_is(b"("):
@@ -116,7 +134,7 @@ def parse_append(tokens: Tokens, octets: int) -> commands.Append | None:
         tokens.space()
     if not tokens.at_open_literal:
         raise BadCommand("expected a literal")
-    return commands.Append(mailbox, flags, internal_date, octets)
+    return flags, internal_date
 
 
 def _mailbox(tokens: Tokens) -> str:

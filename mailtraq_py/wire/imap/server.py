@@ -9,13 +9,13 @@ The server's side of an IMAP connection, without I/O.
 After a command the core is PAUSED until it has its tagged reply. Two commands wait inside themselves for the client:
 `continue_with` sends a continuation request and makes the next line an event (AUTHENTICATE, IDLE), after which the
 command still wants its reply, or another continuation. An APPEND is announced before its message has come;
-`accept_message` lets the message pass in pieces, a tagged reply refuses it.
+`accept_message` lets the message pass in pieces, a tagged reply refuses it. So it is with each further message.
 
 What is malformed, out of state or above a limit is answered here and never becomes an event. The session tells the
 core two things: `state`, which decides what is allowed and how much may be buffered, and `view`, in whose numbers
 SEARCH speaks.
 
-RFC 3501 2.2, 3, 7; RFC 7888; RFC 2177; RFC 4959
+RFC 3501 2.2, 3, 7; RFC 3502; RFC 7888; RFC 2177; RFC 4959
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mailtraq_py.wire.signals import NEED_DATA, PAUSED, Close, Signal
 
 from . import commands, responses
 from .framing import Framing, LiteralAhead, Piece, TooLong, Whole
-from .grammar import check_allowed, command_word, parse_append, parse_command
+from .grammar import check_allowed, command_word, parse_append, parse_append_next, parse_command
 from .states import State
 from .tokens import BadCommand, Refusal, Tokens
 from .view import View
@@ -226,8 +226,7 @@ class IMAPServer:
         if word == "APPEND":
             append = parse_append(tokens, framed.octets)
             if append is not None:
-                if append.octets > self._append_max_octets:
-                    raise Refusal("message too large", "TOOBIG")
+                self._check_size(append.octets)
                 self._bad = 0
                 return append
         if framed.octets + sum(map(len, framed.literals)) > limits.literal_octets:
@@ -239,13 +238,26 @@ class IMAPServer:
         return None
 
     def _append_end(self, framed: Whole | LiteralAhead | TooLong) -> object:
-        """What stands behind the message: nothing, or the command is malformed."""
+        """What stands behind the message: nothing, the next message, or the command is malformed."""
         self._streaming = False
         if isinstance(framed, Whole) and framed.segments == [b""]:
             return commands.AppendEnd()
         self._literal_offered = isinstance(framed, LiteralAhead)
-        self.bad("unexpected argument behind the message")
+        try:
+            if not isinstance(framed, LiteralAhead):
+                raise BadCommand("unexpected argument behind the message")
+            further = parse_append_next(Tokens(framed.segments, framed.literals), framed.octets)
+            self._check_size(further.octets)
+            return further
+        except BadCommand as problem:
+            self.bad(str(problem))
+        except Refusal as refusal:
+            self.no(str(refusal), refusal.code)
         return commands.AppendBroken()
+
+    def _check_size(self, octets: int) -> None:
+        if octets > self._append_max_octets:
+            raise Refusal("message too large", "TOOBIG")
 
     @property
     def _limits(self) -> Limits:

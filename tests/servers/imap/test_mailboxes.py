@@ -151,6 +151,48 @@ class AppendTests(SessionCase):
                 "\r\n".join(lines[:-1]), f"* 1 FETCH ({label} {{{len(octets)}}}\r\n{octets.decode()})", item
             )
 
+    def test_several(self) -> None:
+        """RFC 3502: all messages of one command appear in one instant, each with its flags and date."""
+        play = self.house.log_in("INBOX")
+        lines = ask(
+            play, b'APPEND INBOX (\\Seen) {3+}\r\nabc (\\Flagged) " 7-Feb-1994 22:43:04 -0800" {4+}\r\ndefg {1+}\r\nh'
+        )
+        self.assertEqual(lines[0], "* 3 EXISTS")
+        self.assertRegex(lines[-1], r"OK \[APPENDUID \d+ 1:3\]")
+        self.assertEqual(
+            ask(play, "FETCH 1:3 (FLAGS RFC822.SIZE)")[:-1],
+            [
+                "* 1 FETCH (FLAGS (\\Seen \\Recent) RFC822.SIZE 3)",
+                "* 2 FETCH (FLAGS (\\Flagged \\Recent) RFC822.SIZE 4)",
+                "* 3 FETCH (FLAGS (\\Recent) RFC822.SIZE 1)",
+            ],
+        )
+        self.assertIn("08-Feb-1994 06:43:04 +0000", ask(play, "FETCH 2 INTERNALDATE")[0].replace("\" ", "\"0"))
+
+    def test_several_or_none(self) -> None:
+        """An empty message cancels all, and so do a broken one and one too many (RFC 3502)."""
+        play = self.house.log_in("INBOX")
+        self.assertEqual(send(play, "APPEND INBOX {3+}\r\nabc {0+}\r\n"), ["t NO [CANNOT] an empty message is none"])
+        self.assertRegex(send(play, "APPEND INBOX {3+}\r\nabc (\\Nothing) {1+}\r\nx")[0], r"\At BAD ")
+        self.assertRegex(send(play, "APPEND INBOX {3+}\r\nabc {1+}\r\nx {x+}")[0], r"\At BAD ")
+        self.assertEqual(
+            send(play, "APPEND INBOX" + " {1+}\r\nx" * 1001), ["t NO [LIMIT] too many messages at once"]
+        )
+        self.assertEqual(send(play, "APPEND nowhere {1+}\r\nx {1+}\r\ny"), ["t NO [TRYCREATE] no such mailbox"])
+        self.assertEqual(ask(play, "NOOP"), ["OK done"])
+        self.assertIsNone(play.session.appending)
+
+    def test_several_synchronising(self) -> None:
+        """Each message waits for its word; large ones are on disk; too large together is refused before the last."""
+        play = self.house.log_in("INBOX")
+        play << b"t APPEND INBOX {%d}\r\n" % len(LARGE) >> "+ go ahead"
+        play << LARGE + b" {3}\r\n" >> "+ go ahead"
+        play << b"abc {%d}\r\n" % (50 * 1024 * 1024 - 10) >> "t NO [TOOBIG]"
+        play << b"t APPEND INBOX {%d}\r\n" % len(LARGE) >> "+ go ahead"
+        play << LARGE + b" {%d}\r\n" % len(LARGE) >> "+ go ahead"
+        play << LARGE + b"\r\n"
+        self.assertIn("t OK [APPENDUID", heard(play)[-1])
+
     def test_failures(self) -> None:
         """Quota and disk: NO, with the code that says which."""
         play = self.house.log_in()

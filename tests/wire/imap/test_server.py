@@ -30,7 +30,7 @@ def make_core(state: State = State.SELECTED) -> IMAPServer:
 
 def answer(core: IMAPServer, event: Any) -> None:
     """Says OK to everything; lets messages come, asks for the lines of AUTHENTICATE and IDLE."""
-    if isinstance(event, commands.Append):
+    if isinstance(event, commands.Append | commands.AppendNext):
         core.accept_message()
     elif isinstance(event, commands.Idle | commands.Authenticate):
         core.continue_with(b"")
@@ -128,6 +128,40 @@ class CoreTests(SynchronousTestCase):
         )
         self.assertIn(b"a BAD unexpected argument behind the message\r\n", output)
         self.assertIn(b"b BAD", output)
+
+    def test_append_of_several(self) -> None:
+        """RFC 3502: each further message is announced like the first."""
+        events, output = self.hear(
+            b'A003 APPEND Saved (\\Seen) {3+}\r\nabc (\\Draft) " 7-Feb-1994 22:43:04 -0800" {5}\r\ndefgh {1+}\r\ni\r\n'
+        )
+        self.assertEqual(
+            events,
+            [
+                commands.Append("Saved", frozenset(("\\Seen",)), None, 3),
+                commands.AppendOctets(b"abc"),
+                commands.AppendNext(frozenset(("\\Draft",)), 760689784, 5),
+                commands.AppendOctets(b"defgh"),
+                commands.AppendNext(frozenset(), None, 1),
+                commands.AppendOctets(b"i"),
+                commands.AppendEnd(),
+            ],
+        )
+        self.assertEqual(output, b"+ go ahead\r\nA003 OK done\r\n")
+
+    def test_append_of_several_broken(self) -> None:
+        """What is wrong with a further message ends the command, whatever still comes of it."""
+        for further, reply in (
+            (b" {2000000+}\r\n" + b"x" * 2_000_000, b"a NO [TOOBIG]"),
+            (b"{1+}\r\nx", b"a BAD "),
+            (b" (\\Seen {1+}\r\nx {1+}\r\n\r", b"a BAD "),
+            (b' "yesterday" {1+}\r\nx', b"a BAD "),
+        ):
+            events, output = feed(make_core, [b"a APPEND x {3+}\r\nabc" + further + b"\r\nb NOOP\r\n"], answer)
+            self.assertEqual(
+                [type(event) for event in events],
+                [commands.Append, commands.AppendOctets, commands.AppendBroken, commands.Noop],
+            )
+            self.assertTrue(output.startswith(reply) and output.endswith(b"b OK done\r\n"), output)
 
     def test_append_too_large(self) -> None:
         """A message above the limit is refused before it comes."""
