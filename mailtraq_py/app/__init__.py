@@ -7,8 +7,8 @@ proof).
 
 The server: twistd (the plugin's other half), service (start, reload, stop), machine and binding (addresses, sockets),
 privileges, pidfile, logs, build (who is made of what), listeners (a session for each connection), reload (what waits
-for a restart).
+for a restart, list files) with listfiles, recorder (what policy decided, written down).
 
 The command line: cli, cli_options, cli_store, offline (the store without a reactor), cli_accounts, cli_policy with
-cli_resolver, cli_state, cli_server with installation and trial.
+cli_resolver, cli_history, cli_state, cli_server with installation and trial.
 """

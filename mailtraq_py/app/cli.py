@@ -10,6 +10,7 @@ import click
 from mailtraq_py import __version__
 
 from .cli_accounts import account, alias, domain
+from .cli_history import policy
 from .cli_policy import check, explain, firewall
 from .cli_server import init, reload, trial
 from .cli_state import queue, recent
@@ -37,5 +38,5 @@ def main(config: str | None) -> None:
     """A mail server: SMTP, POP3 and IMAP over one store, with one policy for access and relaying."""
 
 
-for _command in (init, trial, check, account, domain, alias, recent, explain, firewall, reload, queue):
+for _command in (init, trial, check, account, domain, alias, recent, explain, firewall, policy, reload, queue):
     main.add_command(_command)

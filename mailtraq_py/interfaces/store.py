@@ -1,5 +1,5 @@
 """
-The store's contracts: mailboxes, content, acceptance, changes, recent-login rows.
+The store's contracts: mailboxes, content, acceptance, changes, recent-login rows, what policy decided.
 
 Every `async` method may raise TemporaryFailure (and StorageFull where it writes). What a writing method did is
 durable when it returns, and its changes have been told to the hub. Values are plain, so that they can cross to
@@ -8,10 +8,10 @@ another process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from zope.interface import Attribute, Interface
 

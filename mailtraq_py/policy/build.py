@@ -21,7 +21,7 @@ from mailtraq_py.mail.address import fold_domain
 from .access import RangesCheck, compile_access
 from .addresslist import parse_kill_list, parse_patterns
 from .authentication import AccountCheck, PlaintextCheck
-from .chain import Policy, ServiceChain
+from .chain import Note, Policy, ServiceChain
 from .dnsbl import DNSListCheck
 from .firewall import FirewallList, parse_rules
 from .firewallrule import Rule
@@ -66,6 +66,7 @@ def build_policy(
     *,
     bans: IBans | None = None,
     clock: IReactorTime | None = None,
+    note: Note | None = None,
 ) -> Policy:
     """
     Build the policy of a configuration.
@@ -73,12 +74,13 @@ def build_policy(
     Args:
         number: the configuration's, put into every verdict.
         bans: what failed recipients are counted in, the same over all reloads; a fresh one where None.
-        clock: bounds the wait for DNS lists; where None the resolver's own limits do.
+        clock: bounds the wait for DNS; where None the resolver's own limits do.
+        note: is told every decision.
 
     Raises:
         BadPolicy: with every error that was found.
     """
-    return _Builder(settings, directory, resolver, recent, bans, clock).build(number)
+    return _Builder(settings, directory, resolver, recent, bans, clock).build(number, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class _Builder:
         self._clock = clock
         self._problems = Problems(settings.file)
 
-    def build(self, number: int) -> Policy:
+    def build(self, number: int, note: Note | None) -> Policy:
         settings = self._settings
         lan = parse_rules(settings.lan, "lan.addresses", self._problems)
         trust = Trust(FirewallList(lan), own=own_addresses(settings.own_addresses))
@@ -125,7 +127,7 @@ class _Builder:
             services[service.name] = self._service(service, shared)
         if self._problems.errors:
             raise BadPolicy(self._problems.errors)
-        return Policy(number, services, self._directory, rules, tuple(self._problems.warnings))
+        return Policy(number, services, self._directory, rules, tuple(self._problems.warnings), note)
 
     # -- server-wide ----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ because nobody objected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from .trust import Trust
 
 TRY_LATER = Reply(451, "Temporary local problem, try again later", "4.3.0")
 SERVICE_GONE = Reply(421, "This service has been closed", "4.3.2")
+Note = Callable[[Stage, Facts, Verdict], None]
 NO_GROUND = Reply(550, "Relaying not allowed", "5.7.1")
 
 
@@ -50,6 +51,7 @@ class Policy:
         directory: asked for a recipient's destination where the facts bring none.
         recent_rules: for `RecentLogins.rules`, when this policy comes into force.
         warnings: what is doubtful in the configuration.
+        note: is told every decision.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class Policy:
         directory: IDirectory,
         recent_rules: RecentLoginRules,
         warnings: tuple[PolicyError, ...] = (),
+        note: Note | None = None,
     ) -> None:
         self.number = number
         self.services = dict(services)
         self.recent_rules = recent_rules
         self.warnings = warnings
         self._directory = directory
+        self._note = note
 
     def allows_plaintext(self, service: str, client: str) -> bool:
         """Whether plaintext mechanisms may be offered to this client without TLS."""
@@ -89,6 +93,8 @@ class Policy:
         verdict = await self._ask(stage, chain.stages.get(stage, ()), facts)
         if chain.ban is not None:
             chain.ban.note(stage, facts, verdict)
+        if self._note is not None:
+            self._note(stage, facts, verdict)
         return verdict
 
     async def _ask(self, stage: Stage, checks: tuple[ICheck, ...], facts: Facts) -> Verdict:

@@ -1,5 +1,5 @@
 """
-Recent-login rows in memory, for `explain` and the open-relay proof, which must not see the server's own.
+Recent-login rows in memory, for `explain`, `policy diff` and the open-relay proof, which must not see the server's own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ class MemoryRows:
         """Add a row as it is."""
         self.accounts[row.account.id] = row.account
         self._rows[row.address, row.account.id] = row
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._rows.clear()
 
     async def write(
         self, address: str, account_id: int, protocol: str, tls: bool, now: float, logged_in: float

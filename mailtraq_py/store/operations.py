@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .sql import acceptance, accounts, content, flags, lists, logins, mailboxes, messages, notices, queue, search
+from .sql import (
+    acceptance,
+    accounts,
+    content,
+    decisions,
+    flags,
+    lists,
+    logins,
+    mailboxes,
+    messages,
+    notices,
+    queue,
+    search,
+)
 from .sql.rows import Written
 
 READS: dict[str, Callable[..., Any]] = {
@@ -28,6 +41,7 @@ READS: dict[str, Callable[..., Any]] = {
         accounts.list_domains,
         content.content_place,
         content.known_contents,
+        decisions.read_decisions,
         lists.find_account_lists,
         lists.find_list,
         lists.list_lists,
@@ -66,6 +80,8 @@ WRITES: dict[str, Callable[..., Written]] = {
         accounts.delete_domain,
         accounts.replace_credentials,
         accounts.set_account,
+        decisions.expire_decisions,
+        decisions.write_decisions,
         flags.store_flags,
         lists.add_members,
         lists.delete_list,

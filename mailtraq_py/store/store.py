@@ -27,6 +27,7 @@ from .acceptance import AcceptanceDesk
 from .administration import Administration
 from .content import Content
 from .database import Committed, Database, ThreadedDatabase
+from .decisions import DecisionRows
 from .directory import Directory
 from .hub import ChangeHub, NoticeReader
 from .immediate import ImmediateDatabase
@@ -63,7 +64,7 @@ class Store:
             another process, the server, has to hear of them.
 
     Attributes:
-        acceptance, administration, content, directory, hub, queue, recent_rows: there from `start` on.
+        acceptance, administration, content, decisions, directory, hub, queue, recent_rows: there from `start` on.
     """
 
     log = Logger()
@@ -71,6 +72,7 @@ class Store:
     acceptance: AcceptanceDesk
     administration: Administration
     content: Content
+    decisions: DecisionRows
     directory: Directory
     hub: ChangeHub
     queue: Queue
@@ -129,6 +131,7 @@ class Store:
         self.queue = Queue(self._main, self.content, self._clock)
         self.directory = Directory(self._main, Passwords(hashers, time.monotonic), self._default_domain)
         self.recent_rows = RecentLoginRows(self._recent, self._main)
+        self.decisions = DecisionRows(self._recent, self._main)
         self.administration = Administration(self._main, self._recent, hashers, self._clock)
         self._shelf = Shelf(self._main, self.content, readers, self._clock, self._pause)
         if self._reactor is not None:
