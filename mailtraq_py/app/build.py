@@ -10,8 +10,10 @@ The wiring: from a configuration to everything that serves it. The one place tha
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -20,13 +22,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailtraq_py.delivery.accept import Accept, AcceptSettings
+from mailtraq_py.delivery.journal import Journal
 from mailtraq_py.delivery.reports import Reports
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.net.resolver import Resolver
 from mailtraq_py.net.tls import CertificatePaths, TLSContexts
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
-from mailtraq_py.policy.history import DecisionHistory
 from mailtraq_py.policy.ratelimit import Bans
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import PolicySettings
@@ -44,11 +46,12 @@ from .config import Configuration
 from .judging import judge
 from .listeners import Surroundings
 from .listfiles import ListFiles
-from .recorder import Recorder
+from .recipients import RecipientSettings, recipient_settings
 from .settings import nameservers, outbound_settings, policy_settings
 
 EXPIRY_SECONDS = 60.0
 EXPIRY_ROWS = 1000
+JOURNAL_KEY_OCTETS = 32
 
 
 def tls_contexts(configuration: Configuration) -> TLSContexts:
@@ -68,6 +71,19 @@ def tls_contexts(configuration: Configuration) -> TLSContexts:
             if table.certificate
         ]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a reload puts in place of the old, as one."""
+
+    policy: Policy
+    recipients: RecipientSettings
+
+    @property
+    def number(self) -> int:
+        """The configuration's."""
+        return self.policy.number
 
 
 class Server:
@@ -102,13 +118,15 @@ class Server:
         self._bans = Bans()
         self._resolver = Resolver(reactor, nameservers(configuration))
         settings = policy_settings(configuration, lists)
+        recipients = recipient_settings(configuration, lists)
+        self._next_hops: NextHops | None = None
         self._recent = RecentLogins(store.recent_rows, RecentLoginRules(settings.recent_login), clock)
-        self._history = DecisionHistory() if keys.history.keep_seconds else None
-        self.take_policy(self._build_policy(settings, 1))
         reports = Reports(keys.hostname, store.content, store.directory, keys.outbound.expire_seconds, clock)
         accept_settings = AcceptSettings(
             keys.hostname, keys.limits.max_message_octets, keys.limits.max_hops, keys.outbound.expire_seconds
         )
+        journal = Journal(recipients.journal, store.directory, os.urandom(JOURNAL_KEY_OCTETS))
+        self._accept = Accept(accept_settings, store.content, store.acceptance, reports, clock, journal=journal)
         outbound = outbound_settings(configuration)
         self._runner = Runner(
             reactor,
@@ -121,11 +139,12 @@ class Server:
             keys.hostname,
             random.SystemRandom().random,
         )
+        self.take(InForce(self._build_policy(settings, 1), recipients))
         surroundings = Surroundings(
             keys,
             lambda: self._policy,
             store,
-            Accept(accept_settings, store.content, store.acceptance, reports, clock),
+            self._accept,
             Logins(lambda: self._policy, store.directory, self._recent, reactor),
             self._recent,
             tls,
@@ -136,15 +155,6 @@ class Server:
             service.name: (surroundings.listener(path, service), service.tls == "implicit")
             for path, service in configuration.services()
         }
-        self._recorder = Recorder(
-            self._history or DecisionHistory(),
-            store.decisions,
-            lambda client: self._recent.rules.row_address(client),
-            keys.history.keep_seconds,
-            keys.history.max_octets,
-            reactor,
-            clock,
-        )
         self._expiry = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
         self._expiry.clock = reactor
 
@@ -158,27 +168,33 @@ class Server:
         """Begin to work on the queue and to forget what is old."""
         self._runner.start()
         self._expiry.start(EXPIRY_SECONDS, now=False)
-        self._recorder.start()
 
-    def judged_policy(
+    def judged(
         self, configuration: Configuration, lists: ListFiles, number: int
-    ) -> tuple[Policy, tuple[str, ...]]:
+    ) -> tuple[InForce, tuple[str, ...]]:
         """
         Judge a configuration and build its policy, which takes seconds where lists are long: any thread may do it.
 
         Returns:
-            the policy, for `take_policy`, and warnings.
+            what is for `take`, and warnings.
 
         Raises:
             ConfigurationError: it has errors, or would relay for strangers.
         """
         warnings = judge(configuration, self._store.directory, lists=lists)
-        return self._build_policy(policy_settings(configuration, lists), number), warnings
+        policy = self._build_policy(policy_settings(configuration, lists), number)
+        return InForce(policy, recipient_settings(configuration, lists)), warnings
 
-    def take_policy(self, policy: Policy) -> None:
-        """Bring a policy into force, from the next decision on."""
-        self._policy = policy
-        self._recent.rules = policy.recent_rules
+    def take(self, fresh: InForce) -> None:
+        """Bring it into force, from the next decision on."""
+        self._policy = fresh.policy
+        self._recent.rules = fresh.policy.recent_rules
+        self._store.directory.rules = fresh.recipients.rules
+        self._accept.rewriting = fresh.recipients.senders
+        if self._accept.journal is not None:
+            self._accept.journal.settings = fresh.recipients.journal
+        if self._next_hops is not None:
+            self._next_hops.routes = fresh.recipients.routes
 
     def _build_policy(self, settings: PolicySettings, number: int) -> Policy:
         return build_policy(
@@ -189,7 +205,6 @@ class Server:
             number,
             bans=self._bans,
             clock=self._reactor,
-            note=None if self._history is None else self._history.note,
         )
 
     async def stop(self, grace_seconds: float) -> None:
@@ -202,15 +217,15 @@ class Server:
                 Deferred.fromCoroutine(self._runner.stop(grace_seconds)),
             ]
         )
-        await self._recorder.stop()
         await self._store.close()
 
     def _carrier(self, settings: OutboundSettings) -> Carrier:
         store = self._store
         if settings.capture:
             return Capture(settings.capture, store.directory, store.content, store.acceptance, self._clock)
-        next_hops = NextHops(settings, self._resolver, random.SystemRandom().shuffle)
-        return Relay(settings, next_hops, Connections(self._reactor, settings, self._tls), store.content, self._clock)
+        self._next_hops = NextHops(settings, self._resolver, random.SystemRandom().shuffle)
+        connections = Connections(self._reactor, settings, self._tls)
+        return Relay(settings, self._next_hops, connections, store.content, self._clock)
 
     async def _expire(self) -> None:
         """Forget recent logins that are worth nothing any more, a few at a time."""

@@ -10,8 +10,8 @@ import click
 from mailtraq_py import __version__
 
 from .cli_accounts import account, alias, domain
-from .cli_history import policy
 from .cli_policy import check, explain, firewall
+from .cli_recipients import distribution_list
 from .cli_server import init, reload, trial
 from .cli_state import queue, recent
 
@@ -38,5 +38,7 @@ def main(config: str | None) -> None:
     """A mail server: SMTP, POP3 and IMAP over one store, with one policy for access and relaying."""
 
 
-for _command in (init, trial, check, account, domain, alias, recent, explain, firewall, policy, reload, queue):
+_HOSTED = (account, domain, alias, distribution_list)
+
+for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, reload, queue):
     main.add_command(_command)

@@ -124,6 +124,7 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
     from .config import ConfigurationError
     from .judging import hosted, judge
     from .offline import StoreUnusable
+    from .recipients import recipient_settings, ruled
     from .settings import nameservers, policy_settings
 
     text = sys.stdin.read() if scenario == "-" else scenario
@@ -137,7 +138,8 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
     try:
         with hosted(configuration.location) as (directory, accounts):
             resolver = BlockingResolver(nameservers(configuration))
-            told = run_now(play(policy_settings(configuration), given, directory, resolver, time.time()))
+            asked = ruled(directory, recipient_settings(configuration).rules)
+            told = run_now(play(policy_settings(configuration), given, asked, resolver, time.time()))
             try:
                 judge(configuration, directory, accounts)
             except ConfigurationError as error:

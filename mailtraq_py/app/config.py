@@ -308,6 +308,9 @@ def _contradictions(configuration: Configuration) -> Iterator[ConfigurationProbl
             yield configuration.problem(f"there is no file {file}", *key)
     if not keys.store.url.startswith("sqlite:"):
         yield configuration.problem('must begin with "sqlite:"', "store", "url")
+    if (keys.unknown_recipient == "deliver") != bool(keys.recipients.catch_all):
+        reason = 'unknown_recipient = "deliver" and catch_all go together'
+        yield configuration.problem(reason, "recipients", "catch_all")
     if keys.group and not keys.user:
         yield configuration.problem("group needs user", "group")
 
@@ -320,6 +323,8 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[KeyPath, Path]]
         for word in ("certificate", "key"):
             if getattr(table, word):
                 yield (*path, word), configuration.path(getattr(table, word))
+    if keys.recipients.aliases:
+        yield ("recipients", "aliases"), configuration.path(keys.recipients.aliases)
     for index, service in enumerate(keys.smtp):
         if service.senders.kill_file:
             yield ("smtp", index, "senders", "kill_file"), configuration.path(service.senders.kill_file)

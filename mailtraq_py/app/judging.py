@@ -26,6 +26,7 @@ from .config import Configuration, ConfigurationError
 from .listfiles import ListFiles
 from .location import Location
 from .offline import offline_store
+from .recipients import doubts, recipient_settings, ruled
 from .settings import policy_settings
 
 ACCOUNTS_LISTED_MAX = 1000
@@ -38,7 +39,7 @@ def judge(
     lists: ListFiles | None = None,
 ) -> tuple[str, ...]:
     """
-    Judge a configuration's policy.
+    Judge a configuration's policy, and what it says of recipients.
 
     Args:
         directory: whose domains are ours; its coroutines wait for nothing.
@@ -52,6 +53,8 @@ def judge(
         ConfigurationError: with every bad entry, or every service that a stranger may relay through.
     """
     settings = policy_settings(configuration, lists)
+    recipients = recipient_settings(configuration, lists)
+    directory = ruled(directory, recipients.rules)
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: 0.0)
     try:
         policy = build_policy(settings, directory, NoAnswers(), recent, 0)
@@ -59,6 +62,8 @@ def judge(
     except BadPolicy as error:
         raise ConfigurationError(error.errors) from None
     warnings = [str(warning) for warning in policy.warnings]
+    if not isinstance(directory, NobodyHosted):
+        warnings += run_now(doubts(configuration, directory, recipients))
     problems = []
     for finding in findings:
         if finding.acknowledged:

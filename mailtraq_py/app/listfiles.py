@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailtraq_py.policy.settings import LIST_MAX_OCTETS, Entries, ListUnreadable, read_list
+from mailtraq_py.policy.settings import LIST_MAX_OCTETS, Entries, ListUnreadable, read_list, read_text
 
 ENTRY_PREFIX = "file:"
 """An entry `file:NAME` of a list in the configuration stands for the lines of that file."""
 
 _YOUNG_SECONDS = 2.0
+_WHOLE = ""
 
 Stamp = tuple[int, int, int]
 """Inode, octets and time of change in nanoseconds."""
@@ -32,7 +33,7 @@ class _Held:
     """
 
     stamp: Stamp | None
-    entries: Entries
+    content: Entries | str
 
 
 class ListFiles:
@@ -53,10 +54,19 @@ class ListFiles:
             ListUnreadable: it is no list.
             OSError: it cannot be read.
         """
-        held = self._held.get((path, key))
-        if held is None:
-            held = self._held[path, key] = _Held(*read_list_file(path, key))
-        return held.entries
+        content = self._content(path, key)
+        assert not isinstance(content, str)  # noqa: S101 - it was read under a key
+        return content
+
+    def text(self, path: Path) -> str:
+        """
+        A file as a whole.
+
+        Raises:
+            ListUnreadable: it is no text, or too large.
+            OSError: it cannot be read.
+        """
+        return str(self._content(path, _WHOLE))
 
     def changed(self) -> list[Path]:
         """The files that are not what was read any more, or may not be; a refused one only once for each change."""
@@ -83,16 +93,26 @@ class ListFiles:
         """What the file holds now is no good: keep the old list until it changes again."""
         self._refused[path] = _stamp(path)
 
+    def _content(self, path: Path, key: str) -> Entries | str:
+        held = self._held.get((path, key))
+        if held is None:
+            held = self._held[path, key] = _Held(*_read(path, key))
+        return held.content
+
     def _is_unchanged(self, path: Path, key: str, held: _Held) -> bool:
         """Look into a file that was too young to go by its stamp."""
         try:
-            stamp, entries = read_list_file(path, key)
+            stamp, content = _read(path, key)
         except (OSError, ListUnreadable):
             return False
-        if entries != held.entries:
+        if content != held.content:
             return False
-        self._held[path, key] = _Held(stamp, entries)
+        self._held[path, key] = _Held(stamp, content)
         return True
+
+
+def _read(path: Path, key: str) -> tuple[Stamp | None, Entries | str]:
+    return read_text_file(path) if key == _WHOLE else read_list_file(path, key)
 
 
 def read_list_file(path: Path, key: str) -> tuple[Stamp | None, Entries]:
@@ -103,6 +123,17 @@ def read_list_file(path: Path, key: str) -> tuple[Stamp | None, Entries]:
         ListUnreadable: it is no list: no regular file, too large, no text.
         OSError: it cannot be read.
     """
+    stamp, octets = _read_octets(path)
+    return stamp, read_list(octets, str(path), key)
+
+
+def read_text_file(path: Path) -> tuple[Stamp | None, str]:
+    """As `read_list_file`, for a file that is taken apart elsewhere."""
+    stamp, octets = _read_octets(path)
+    return stamp, read_text(octets)
+
+
+def _read_octets(path: Path) -> tuple[Stamp | None, bytes]:
     # A FIFO would be waited for.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -116,7 +147,7 @@ def read_list_file(path: Path, key: str) -> tuple[Stamp | None, Entries]:
     finally:
         os.close(descriptor)
     is_young = time.time() - status.st_mtime < _YOUNG_SECONDS
-    return None if is_young else _stamp_of(status), read_list(octets, str(path), key)
+    return None if is_young else _stamp_of(status), octets
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -4,8 +4,9 @@ What a reload brings into force, and what waits for a restart.
     SIGHUP        the file is read again, with all its lists; judged and built in a thread; then it is in force
     list files    looked at every few seconds; a changed one alone is read again, and a bad one leaves the old list
 
-Policy comes into force with the next command: the LAN, recent logins, barring, lists, and of each service that is
-already there access and relaying. What sockets, store and queue were made from does not change while they live.
+Policy comes into force with the next command: the LAN, recent logins, barring, lists, recipients, the journal, and of
+each service that is already there access and relaying. What sockets, store and queue were made from does not change
+while they live.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 
-from mailtraq_py.policy.chain import Policy
-
-from .build import Server
+from .build import InForce, Server
 from .config import Configuration, ConfigurationError, load
 from .listfiles import ListFiles
 
@@ -35,7 +34,6 @@ _SERVER_KEYS = (
     "log",
     "limits",
     "timeouts",
-    "history",
 )
 _SERVICE_KEYS = ("role", "listen", "tls", "max_connections", "max_connections_per_address")
 
@@ -87,7 +85,7 @@ class Reloads:
     Args:
         running: what the server was started with.
         lists: its list files.
-        server: takes policies.
+        server: takes what is to be in force.
         in_thread: calls a function off the reactor thread.
     """
 
@@ -110,13 +108,13 @@ class Reloads:
         """Read the file again and bring it into force, or leave the old one and say why."""
         await self._turn.acquire()
         try:
-            fresh, lists, policy, warnings = await self._in_thread(self._read)
+            configuration, lists, fresh, warnings = await self._in_thread(self._read)
         except ConfigurationError as error:
             return Reload(self._number, error.problems)
         else:
-            self._take(policy)
-            self._in_force, self._lists = fresh, lists
-            return Reload(self._number, (), warnings, keys_that_need_restart(self._started_with, fresh))
+            self._take(fresh)
+            self._in_force, self._lists = configuration, lists
+            return Reload(self._number, (), warnings, keys_that_need_restart(self._started_with, configuration))
         finally:
             self._turn.release()
 
@@ -128,14 +126,14 @@ class Reloads:
             for path in await self._in_thread(self._lists.changed):
                 candidate = self._lists.without(path)
                 try:
-                    policy, _ = await self._in_thread(
-                        self._server.judged_policy, self._in_force, candidate, self._number + 1
+                    fresh, _ = await self._in_thread(
+                        self._server.judged, self._in_force, candidate, self._number + 1
                     )
                 except ConfigurationError as error:
                     self._lists.note_refused(path)
                     renewals.append(ListRenewal(str(path), self._number, error.problems))
                 else:
-                    self._take(policy)
+                    self._take(fresh)
                     self._lists = candidate
                     renewals.append(ListRenewal(str(path), self._number))
             return renewals
@@ -146,10 +144,10 @@ class Reloads:
         """Wait until nothing is being read; nothing will be any more."""
         await self._turn.acquire()
 
-    def _read(self) -> tuple[Configuration, ListFiles, Policy, tuple[str, ...]]:
+    def _read(self) -> tuple[Configuration, ListFiles, InForce, tuple[str, ...]]:
         fresh, lists = load(self._started_with.file), ListFiles()
-        return (fresh, lists, *self._server.judged_policy(fresh, lists, self._number + 1))
+        return (fresh, lists, *self._server.judged(fresh, lists, self._number + 1))
 
-    def _take(self, policy: Policy) -> None:
-        self._server.take_policy(policy)
-        self._number = policy.number
+    def _take(self, fresh: InForce) -> None:
+        self._server.take(fresh)
+        self._number = fresh.number

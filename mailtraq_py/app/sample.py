@@ -29,7 +29,8 @@ data_dir = "var"                    # everything that is written lies here
 # default_domain = ""               # logins without "@domain" belong to this domain; "": the first one hosted
 # user = ""                         # started as root, become this user once the ports are bound
 # group = ""                        # ... and this group; "": the user's own
-# unknown_recipient = "refuse"      # refuse | report: accept mail for nobody and send a report (not recommended)
+# unknown_recipient = "refuse"      # mail for nobody: refuse | report (accept, send a report: not recommended)
+#                                   # | deliver (to recipients.catch_all)
 
 [lan]
 # Clients that are trusted. An entry is an address, a pattern ("192.168.1.*", "10.0.?.*"), a network ("10.0.0.0/8"),
@@ -85,15 +86,19 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 # login_seconds = 60                # POP3 and IMAP sessions that have not logged in
 # stop_seconds = 10                 # running commands may take this long when the server stops
 
-[history]
-# What policy decided, for `mailtraq policy diff`: addresses, names and verdicts of sessions. Personal data.
-# keep_seconds = 1209600            # 14 days; 0 keeps nothing
-# max_octets = 268435456            # the oldest goes first
-
 [barring]
 # senders = []                      # address patterns, read top to bottom, the last match decides: * ? % $ ~
 # recipients = []
 # reply = "554 5.7.1 Refused by local policy"
+
+[recipients]
+# delimiters = "+"                  # characters that part a folder from a user: user+folder@; "" for none
+# aliases = ""                      # a file of "name: target, target"; docs/configuration.md says what may stand in it
+# rewrite = []                      # "pattern -> replacement": recipients as clients name them, the first that matches
+# rewrite_senders = []              # the same for reverse-paths, after policy has seen them
+# domain_maps = []                  # "old.example -> new.example" or "-> user@new.example"
+# backup_domains = []               # "other.example" or "other.example -> host:port": taken, and sent on
+# catch_all = ""                    # with unknown_recipient = "deliver": who gets mail for nobody
 
 [lists_access]
 # remote_post = true                # may strangers post to distribution lists
@@ -101,7 +106,7 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 
 [journal]
 # copy_inbound = ""                 # an address that gets a copy of all mail that comes in
-# copy_outbound = ""                # ... and of all that leaves
+# copy_outbound = ""                # a mailbox here that gets a copy of all that leaves
 """
 
 _SERVICE_KEYS = """\

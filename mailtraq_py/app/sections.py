@@ -156,19 +156,24 @@ class Timeouts(Table):
     stop_seconds: Seconds = 10.0
 
 
-class History(Table):
-    """[history]"""
-
-    keep_seconds: WholeSeconds = 1_209_600
-    max_octets: Annotated[int, Field(ge=1_048_576)] = 268_435_456
-
-
 class Barring(Table):
     """[barring]"""
 
     senders: Texts = ()
     recipients: Texts = ()
     reply: str = "554 5.7.1 Refused by local policy"
+
+
+class Recipients(Table):
+    """[recipients]"""
+
+    delimiters: Annotated[str, Field(pattern=r"^[-+_=#~.]{0,7}$")] = "+"
+    aliases: str = ""
+    rewrite: Texts = ()
+    rewrite_senders: Texts = ()
+    domain_maps: Texts = ()
+    backup_domains: Texts = ()
+    catch_all: Mailbox = ""
 
 
 class ListsAccess(Table):
@@ -352,7 +357,7 @@ class Keys(Table):
     default_domain: str = ""
     user: str = ""
     group: str = ""
-    unknown_recipient: Literal["refuse", "report"] = "refuse"
+    unknown_recipient: Literal["refuse", "report", "deliver"] = "refuse"
     lan: Lan = Lan.model_construct()
     recent_login: RecentLogin = RecentLogin.model_construct()
     store: Store = Store.model_construct()
@@ -361,8 +366,8 @@ class Keys(Table):
     log: Log = Log.model_construct()
     limits: Limits = Limits.model_construct()
     timeouts: Timeouts = Timeouts.model_construct()
-    history: History = History.model_construct()
     barring: Barring = Barring.model_construct()
+    recipients: Recipients = Recipients.model_construct()
     lists_access: ListsAccess = ListsAccess.model_construct()
     journal: Journal = Journal.model_construct()
     smtp: tuple[SMTPService, ...] = ()

@@ -31,7 +31,7 @@ REFUSALS = ("reply", "close")
 PLAINTEXT_RULES = ("never", "loopback", "lan", "always")
 IMAIL_MODES = ("anyone", "addresses", "local_hosts", "local_users", "none")
 LOCAL_SENDER_RULES = ("refuse", "allow")
-UNKNOWN_RECIPIENT_RULES = ("refuse", "report")
+UNKNOWN_RECIPIENT_RULES = ("refuse", "report", "deliver")
 SENDER_ORDER = ("kill", "lists", "dns_lists", "return_path")
 
 
@@ -67,15 +67,7 @@ def read_list(octets: bytes, file: str, key: str) -> Entries:
     Raises:
         ListUnreadable: past 64 MiB or a million lines, a line of more than 1000 characters, NUL inside, or not UTF-8.
     """
-    if len(octets) > LIST_MAX_OCTETS:
-        raise ListUnreadable("is larger than 64 MiB")
-    if b"\0" in octets:
-        line = octets.count(b"\n", 0, octets.index(0)) + 1
-        raise ListUnreadable(f"contains NUL octets, the first in line {line}")
-    try:
-        text = octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ListUnreadable(f"is not UTF-8 at octet {error.start}") from None
+    text = read_text(octets)
     lines = text.split("\n")
     if len(lines) > LIST_MAX_LINES:
         raise ListUnreadable("has more than a million lines")
@@ -87,6 +79,24 @@ def read_list(octets: bytes, file: str, key: str) -> Entries:
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.lstrip().startswith("#")
     )
+
+
+def read_text(octets: bytes) -> str:
+    """
+    The text of a list file.
+
+    Raises:
+        ListUnreadable: past 64 MiB, NUL inside, or not UTF-8.
+    """
+    if len(octets) > LIST_MAX_OCTETS:
+        raise ListUnreadable("is larger than 64 MiB")
+    if b"\0" in octets:
+        line = octets.count(b"\n", 0, octets.index(0)) + 1
+        raise ListUnreadable(f"contains NUL octets, the first in line {line}")
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ListUnreadable(f"is not UTF-8 at octet {error.start}") from None
 
 
 # --- the relay table, one class a preset ---------------------------------------------------------------------
@@ -299,7 +309,8 @@ class PolicySettings:
     `own_addresses`: the machine's interfaces, loopback included, and the services' listen addresses, as text;
     `gateways`: its default gateways; `proxies`: declared PROXY/XCLIENT hosts as firewall entries, which never get a
     recent login.
-    `unknown_recipient`: "refuse", or "report" to accept and send a report. `file` names the configuration in errors.
+    `unknown_recipient`: "refuse", "report" to accept and send a report, or "deliver" where the directory leads unknown
+    ones to a catch-all. `file` names the configuration in errors.
     """
 
     hostname: str

@@ -29,6 +29,16 @@ from .sql.rows import Row
 _NO_LISTS = MailboxLists()
 
 
+def lists_of(database: Database, account: Account) -> MailboxLists:
+    """The black and white lists of an account."""
+    options, entries = database.read("find_account_lists", account.id) if account.lists_number else (None, ())
+    if options is None:
+        return _NO_LISTS
+    white = tuple(pattern for colour, pattern in entries if colour == "white")
+    black = tuple(pattern for colour, pattern in entries if colour == "black")
+    return MailboxLists(white, black, bool(options[0]), bool(options[1]), options[2])
+
+
 @implementer(IDirectory)
 class Directory:
     """
@@ -55,6 +65,12 @@ class Directory:
     def rules(self, rules: RecipientRules) -> None:
         self._names = Names(self._database.read, rules)
 
+    def with_rules(self, rules: RecipientRules) -> Directory:
+        """The same directory under other rules; this one keeps its own."""
+        other = Directory(self._database, self._passwords, self.default_domain)
+        other.rules = rules
+        return other
+
     async def is_local_domain(self, domain: str) -> bool:
         """See `IDirectory`."""
         return self._database.read("find_domain", domain) is not None
@@ -71,14 +87,7 @@ class Directory:
 
     async def mailbox_lists(self, account: Account) -> MailboxLists:
         """See `IDirectory`."""
-        if not account.lists_number:
-            return _NO_LISTS
-        options, entries = self._database.read("find_account_lists", account.id)
-        if options is None:
-            return _NO_LISTS
-        white = tuple(pattern for colour, pattern in entries if colour == "white")
-        black = tuple(pattern for colour, pattern in entries if colour == "black")
-        return MailboxLists(white, black, bool(options[0]), bool(options[1]), options[2])
+        return lists_of(self._database, account)
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """See `IDirectory`."""

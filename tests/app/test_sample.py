@@ -54,6 +54,7 @@ class SampleTests(SynchronousTestCase):
                 sections.Timeouts,
                 sections.Barring,
                 sections.ListsAccess,
+                sections.Recipients,
                 sections.Journal,
                 sections.Lan,
                 sections.Store,
@@ -68,7 +69,8 @@ class SampleTests(SynchronousTestCase):
         """What is commented out says the default."""
         text = sample_file("mx.example.org", "mailtraq")
         raw = uncommented(re.sub(r"^# \[\[tls.names.*?\n\n", "", text, flags=re.MULTILINE | re.DOTALL))
-        for word in ("recent_login", "outbound", "log", "limits", "timeouts", "barring", "lists_access", "journal"):
+        words = ("recent_login", "outbound", "log", "limits", "timeouts", "barring", "recipients")
+        for word in (*words, "lists_access", "journal"):
             self.compare(raw[word], getattr(sections.Keys(), word), word)
         service = raw["smtp"][0]
         for word in ("senders", "helo", "lists", "tarpit"):
