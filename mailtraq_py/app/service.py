@@ -170,7 +170,14 @@ class MailService(Service):
     async def _start(self) -> None:
         location = self.configuration.location
         store = Store(location.store_url, location.data_dir, self._reactor, self._clock, location.default_domain)
-        await store.start()
+        try:
+            await store.start()
+            self._serve(store)
+        except BaseException:
+            await store.close()
+            raise
+
+    def _serve(self, store: Store) -> None:
         assert self._contexts is not None  # noqa: S101 - prepare came before
         self._server = Server(self.configuration, self._lists, self._contexts, store, self._reactor, self._clock)
         self._server.start()
@@ -196,9 +203,9 @@ class MailService(Service):
         else:
             self.log.failure("the server could not start", failure=failure)
         print(f"mailtraq: the server could not start: {failure.getErrorMessage()}", file=sys.__stderr__)
-        if not self._reactor.running:
-            raise SystemExit(1)
-        self._reactor.stop()
+        # twistd exits with 0 whenever the reactor was stopped, and nothing that is raised leaves the reactor
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.callWhenRunning(self._reactor.stop)
 
     def _open_log(self) -> LogFile:
         keys = self.configuration.keys

@@ -96,6 +96,7 @@ class Store:
         self._default_domain = default_domain
         self._announce = reactor is None if announce is None else announce
         self._workers: list[Workers] = []
+        self._databases: list[Database] = []
         self._upkeep: LoopingCall | None = None
         self._notices: NoticeReader | None = None
         self._spools = SpoolFolder(self._data_dir / "spool")
@@ -142,15 +143,15 @@ class Store:
         return Mailboxes(self._shelf, account_id)
 
     async def close(self) -> None:
-        """Commit what waits, end the threads, close the files."""
+        """Commit what waits, end the threads, close the files; of a store whose start failed, what there is."""
         if self._notices is not None:
             self._notices.stop()
         if self._upkeep is not None and self._upkeep.running:
             self._upkeep.stop()
         for workers in self._workers:
             workers.stop()
-        await self._main.close()
-        await self._recent.close()
+        for database in self._databases:
+            await database.close()
         self._spools.close()
 
     async def keep_up(self) -> None:
@@ -182,9 +183,13 @@ class Store:
         migrate(connections, kind)
         origin = self._spools.name if self._announce and kind == "main" else ""
         writer = Writer(connections, self._clock, time.monotonic, origin)
+        database: Database
         if self._reactor is None:
-            return ImmediateDatabase(connections, writer, workers, committed)
-        return ThreadedDatabase(connections, writer, workers, self._reactor, committed)
+            database = ImmediateDatabase(connections, writer, workers, committed)
+        else:
+            database = ThreadedDatabase(connections, writer, workers, self._reactor, committed)
+        self._databases.append(database)
+        return database
 
     def _new_workers(self, name: str, size: int) -> Workers:
         workers: Workers = AtOnce() if self._reactor is None else Threads(self._reactor, name, size)

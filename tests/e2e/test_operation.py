@@ -99,6 +99,26 @@ class Operation(SynchronousTestCase):
         self.assertNotIn("Traceback", done.stderr)
 
 
+class FailingStart(SynchronousTestCase):
+    """A server that finds out late that it cannot serve."""
+
+    def test_store(self) -> None:
+        """A store that cannot be opened ends the process: one line, exit code 1, nothing left behind that waits."""
+        server = Server()
+        self.addCleanup(server.close)
+        (server.folder / "data" / "spool").write_text("a file where a folder should be")
+        done = subprocess.run(
+            [str(PROGRAMS / "twistd"), "-n", "--pidfile=", "mailtraq", "--config", str(server.config)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("mailtraq: the server could not start: ", done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+
 class Stopping(SynchronousTestCase):
     """A server that is told to stop."""
 
