@@ -77,6 +77,6 @@ def _listening(port: int) -> Iterator[str]:
 
 def _lines(name: str) -> list[str]:
     try:
-        return Path(name).read_text("ascii", "replace").splitlines()
+        return Path(name).read_text("utf-8", "replace").splitlines()
     except OSError:
         return []

@@ -5,6 +5,7 @@ the data, so that no file in it ever belongs to root.
 
 from __future__ import annotations
 
+import codecs
 import grp
 import os
 import pwd
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+# Python reads a codec from its library at first use, and whom we become may not be allowed to read there
+# (a Python that lives in root's home).
+_CODECS = ("ascii", "latin-1", "cp1252", "utf-8-sig", "utf-16-be", "idna", "unicode_escape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ def is_root() -> bool:
 
 def become(identity: Identity) -> None:
     """Give up root for good: supplementary groups, group, user, in this order, and make sure there is no way back."""
+    for name in _CODECS:
+        codecs.lookup(name)
     if identity.name:
         os.initgroups(identity.name, identity.gid)
     else:

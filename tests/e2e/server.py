@@ -119,6 +119,7 @@ max_connections_per_address = 500
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mailtraq-e2e-")
         self.folder = Path(self._folder.name)
+        self.folder.chmod(0o755)  # a configured user has to get in
         self.accounts = list(accounts)
         self.mx, self.submission, self.pop3, self.imap = free_ports(4)
         self.config = self.folder / "mailtraq.toml"
