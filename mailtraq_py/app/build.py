@@ -29,6 +29,7 @@ from mailtraq_py.net.resolver import Resolver
 from mailtraq_py.net.tls import CertificatePaths, TLSContexts
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
+from mailtraq_py.policy.history import DecisionHistory
 from mailtraq_py.policy.ratelimit import Bans
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import PolicySettings
@@ -47,6 +48,7 @@ from .judging import judge
 from .listeners import Surroundings
 from .listfiles import ListFiles
 from .recipients import RecipientSettings, recipient_settings
+from .recorder import Recorder
 from .settings import nameservers, outbound_settings, policy_settings
 
 EXPIRY_SECONDS = 60.0
@@ -121,6 +123,7 @@ class Server:
         recipients = recipient_settings(configuration, lists)
         self._next_hops: NextHops | None = None
         self._recent = RecentLogins(store.recent_rows, RecentLoginRules(settings.recent_login), clock)
+        self._history = DecisionHistory() if keys.history.keep_seconds else None
         reports = Reports(keys.hostname, store.content, store.directory, keys.outbound.expire_seconds, clock)
         accept_settings = AcceptSettings(
             keys.hostname, keys.limits.max_message_octets, keys.limits.max_hops, keys.outbound.expire_seconds
@@ -155,6 +158,15 @@ class Server:
             service.name: (surroundings.listener(path, service), service.tls == "implicit")
             for path, service in configuration.services()
         }
+        self._recorder = Recorder(
+            self._history or DecisionHistory(),
+            store.decisions,
+            lambda client: self._recent.rules.row_address(client),
+            keys.history.keep_seconds,
+            keys.history.max_octets,
+            reactor,
+            clock,
+        )
         self._expiry = LoopingCall(lambda: Deferred.fromCoroutine(self._expire()))
         self._expiry.clock = reactor
 
@@ -168,6 +180,7 @@ class Server:
         """Begin to work on the queue and to forget what is old."""
         self._runner.start()
         self._expiry.start(EXPIRY_SECONDS, now=False)
+        self._recorder.start()
 
     def judged(
         self, configuration: Configuration, lists: ListFiles, number: int
@@ -205,6 +218,7 @@ class Server:
             number,
             bans=self._bans,
             clock=self._reactor,
+            note=None if self._history is None else self._history.note,
         )
 
     async def stop(self, grace_seconds: float) -> None:
@@ -217,6 +231,7 @@ class Server:
                 Deferred.fromCoroutine(self._runner.stop(grace_seconds)),
             ]
         )
+        await self._recorder.stop()
         await self._store.close()
 
     def _carrier(self, settings: OutboundSettings) -> Carrier:

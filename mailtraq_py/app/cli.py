@@ -10,6 +10,7 @@ import click
 from mailtraq_py import __version__
 
 from .cli_accounts import account, alias, domain
+from .cli_history import policy
 from .cli_policy import check, explain, firewall
 from .cli_recipients import distribution_list
 from .cli_server import init, reload, trial
@@ -40,5 +41,5 @@ def main(config: str | None) -> None:
 
 _HOSTED = (account, domain, alias, distribution_list)
 
-for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, reload, queue):
+for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue):
     main.add_command(_command)

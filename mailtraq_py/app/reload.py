@@ -34,6 +34,7 @@ _SERVER_KEYS = (
     "log",
     "limits",
     "timeouts",
+    "history",
 )
 _SERVICE_KEYS = ("role", "listen", "tls", "max_connections", "max_connections_per_address")
 

@@ -86,6 +86,11 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 # login_seconds = 60                # POP3 and IMAP sessions that have not logged in
 # stop_seconds = 10                 # running commands may take this long when the server stops
 
+[history]
+# What policy decided, for `mailtraq policy diff`: addresses, names and verdicts of sessions. Personal data.
+# keep_seconds = 1209600            # 14 days; 0 keeps nothing
+# max_octets = 268435456            # the oldest goes first
+
 [barring]
 # senders = []                      # address patterns, read top to bottom, the last match decides: * ? % $ ~
 # recipients = []

@@ -156,6 +156,13 @@ class Timeouts(Table):
     stop_seconds: Seconds = 10.0
 
 
+class History(Table):
+    """[history]"""
+
+    keep_seconds: WholeSeconds = 1_209_600
+    max_octets: Annotated[int, Field(ge=1_048_576)] = 268_435_456
+
+
 class Barring(Table):
     """[barring]"""
 
@@ -366,6 +373,7 @@ class Keys(Table):
     log: Log = Log.model_construct()
     limits: Limits = Limits.model_construct()
     timeouts: Timeouts = Timeouts.model_construct()
+    history: History = History.model_construct()
     barring: Barring = Barring.model_construct()
     recipients: Recipients = Recipients.model_construct()
     lists_access: ListsAccess = ListsAccess.model_construct()
