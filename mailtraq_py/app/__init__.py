@@ -2,13 +2,13 @@
 The wiring: configuration, service, command line.
 
 The configuration: location (where the store is), listen (addresses), sections (every key), tomllines (where keys
-stand), config (reads the file), listfiles (lists in files of their own), settings and recipients (what the rooms get
-of it), sample (the file that is written), judging (the proof).
+stand), config (reads the file), settings and recipients (what the rooms get of it), sample (the file that is written),
+judging (the proof).
 
 The server: twistd (the plugin's other half), service (start, reload, stop), machine and binding (addresses, sockets),
 privileges, pidfile, logs, build (who is made of what), listeners (a session for each connection), reload (what waits
-for a restart).
+for a restart, list files) with listfiles, recorder (what policy decided, written down).
 
 The command line: cli, cli_options, cli_store, offline (the store without a reactor), cli_accounts, cli_recipients,
-cli_policy with cli_resolver, cli_state, cli_server with installation and trial.
+cli_policy with cli_resolver, cli_history, cli_state, cli_server with installation and trial.
 """
