@@ -46,6 +46,7 @@ def policy_diff(since: str, examples: int, config: str | None, as_json: bool) ->
     from .config import ConfigurationError
     from .judging import judge
     from .offline import StoreUnusable, offline_store
+    from .recipients import recipient_settings, ruled
     from .settings import policy_settings
 
     configuration = read_configuration(config)
@@ -54,7 +55,8 @@ def policy_diff(since: str, examples: int, config: str | None, as_json: bool) ->
         raise Refused(f"there is no store at {configuration.location.store_url}, so nothing was recorded")
     try:
         with offline_store(configuration.location) as store:
-            replay = Replay(policy_settings(configuration), store.directory, examples)
+            directory = ruled(store.directory, recipient_settings(configuration).rules)
+            replay = Replay(policy_settings(configuration), directory, examples)
             for recorded in store.decisions.read(earliest):
                 run_now(replay.ask(recorded))
             try:
