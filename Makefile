@@ -1,7 +1,7 @@
 # make run    a mail server to try, on loopback, in its own virtual environment
 # make test   ruff, mypy and every test
 # make lint   ruff and mypy alone
-# make torture    kill -9 at random moments of a mixed load, for 30 minutes
+# make torture    kill -9 at random moments of a mixed load for 30 minutes, then power cuts and failing disks for 10
 #
 # PYTHON=/path/to/python3.12 picks another interpreter.
 
@@ -26,6 +26,7 @@ lint: $(VENV)/.test
 
 torture: $(VENV)/.test
 	$(VENV)/bin/python -m tests.e2e.torture --kills 1000 --minutes 30
+	$(VENV)/bin/python -m tests.store.powercut --minutes 10
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }

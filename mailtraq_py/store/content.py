@@ -28,6 +28,7 @@ from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.interfaces.store import ContentFacts, ContentRef, IContent
 
 from .database import Database
+from .disk import FULL
 from .spool import Spool, SpoolFolder, outside_failure
 from .sql.content import COMPRESSION_NONE, COMPRESSION_ZSTD, PLACE_FILE, PLACE_INLINE
 from .sql.rows import Row
@@ -80,6 +81,7 @@ class Content:
         self._database = database
         self._root = data_dir / "content"
         self._spools = spools
+        self._disk = spools.disk
         self._workers = workers
         self._ids = ContentIds()
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
@@ -163,7 +165,7 @@ class Content:
         """Remove files whose rows are gone."""
         for content_id in content_ids:
             try:
-                self.path(content_id).unlink(missing_ok=True)
+                self._disk.unlink(self.path(content_id))
             except OSError as error:
                 # It has no row, so the next start's sweep finds it.
                 self.log.warn("content-left", event="content-left", content=content_id, error=error.strerror)
@@ -219,17 +221,27 @@ class Content:
             raise outside_failure(error, "read of a content file") from error
 
     def _keep_file(self, spool: Spool, number: int) -> None:
-        """In a worker thread: file, name and folder on disk."""
-        spool.sync()
+        """
+        In a worker thread: file, name and folder on disk.
+
+        A sync that failed is not tried again, because the next one may succeed with the octets lost. A file of its own
+        that found no room is given up and nothing more; after anything else the store takes no more.
+        """
         path = self.path(number)
+        what = "sync of a spool file"
         try:
+            spool.sync()
+            what = "sync of a new content folder"
             if not path.parent.is_dir():
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _sync_folder(path.parent.parent)
+                self._disk.make_folder(path.parent)
+            what = "naming of a content file"
             spool.move(path)
-            _sync_folder(path.parent)
+            what = "sync of a content folder"
+            self._disk.sync_folder(path.parent)
         except OSError as error:
-            raise outside_failure(error, "naming of a content file") from error
+            if what.startswith("sync") and error.errno not in FULL:
+                self._database.distrust(what)
+            raise outside_failure(error, what) from error
 
 
 def fold(text: str) -> str:
@@ -251,13 +263,3 @@ def thread_id(facts: ContentFacts, number: int) -> int:
         if first:
             return int.from_bytes(hashlib.blake2b(first.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
     return number
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-

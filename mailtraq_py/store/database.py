@@ -70,6 +70,10 @@ class Database(ABC):
         """False from a failed sync on; nothing is written then until a restart."""
         return self._writer.is_healthy
 
+    def distrust(self, what: str) -> None:
+        """Take no more until a restart: `what`, such as a sync of a content file, failed. From any thread."""
+        self._writer.distrust(what)
+
     @abstractmethod
     def run(self, name: str, *arguments: Any, octets: int = 0) -> Deferred[Any]:
         """

@@ -33,7 +33,8 @@ class SQLiteDialect:
         Returns:
             StorageFull or TemporaryFailure for what the outside did, the error itself where it is our bug.
         """
-        if isinstance(error, apsw.FullError):
+        # The shared memory file beside the write-ahead log grows too, and says so in its own way.
+        if isinstance(error, apsw.FullError) or getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
             return StorageFull("database: disk full")
         if isinstance(error, _FOR_NOW):
             return TemporaryFailure(f"database: {type(error).__name__}")

@@ -22,15 +22,15 @@ from zope.interface import implementer
 from mailtraq_py.interfaces.failures import StorageFull, TemporaryFailure
 from mailtraq_py.interfaces.store import ISpool
 
+from .disk import FULL, Disk
+
 INLINE_MAX_OCTETS = 128 * 1024
 CHUNK_OCTETS = 64 * 1024
-
-_FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
 def outside_failure(error: OSError, what: str) -> TemporaryFailure:
     """What an operating system's error is to our callers."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StorageFull(f"{what}: {error.strerror}")
     return TemporaryFailure(f"{what}: {error.strerror}")
 
@@ -41,11 +41,13 @@ class SpoolFolder:
 
     Args:
         root: `data_dir/spool`.
+        disk: where files lie.
     """
 
     log = Logger()
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
+        self.disk = disk or Disk()
         self.name = secrets.token_hex(8)
         self._root = root
         self._lock = -1
@@ -66,7 +68,7 @@ class SpoolFolder:
         self.create()
         self._count += 1
         path = self._root / self.name / str(self._count)
-        return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return path, self.disk.new_file(path)
 
     def remove_abandoned(self) -> bool:
         """
@@ -139,7 +141,7 @@ class Spool:
                 return
             octets = self._go_on_in_file()
         try:
-            _write_all(self._descriptor, octets)
+            self._folder.disk.write(self._descriptor, octets)
         except OSError as error:
             raise outside_failure(error, "spool") from error
 
@@ -164,17 +166,14 @@ class Spool:
         Bring the file to disk.
 
         Raises:
-            TemporaryFailure: it is not there; the spool is good for `discard` only.
+            OSError: it is not there; the spool is good for `discard` only.
         """
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise outside_failure(error, "sync of a spool file") from error
+        self._folder.disk.sync(self._descriptor)
 
     def move(self, target: Path) -> None:
         """Rename the file. The file belongs to this spool until `keep`."""
         if self._path is not None:
-            self._path.rename(target)
+            self._folder.disk.rename(self._path, target)
             self._path = target
 
     def keep(self) -> None:
@@ -185,7 +184,7 @@ class Spool:
     def discard(self) -> None:
         """See `ISpool`."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            self._folder.disk.unlink(self._path)
             self._path = None
         self._close()
 
@@ -206,9 +205,3 @@ class Spool:
 
     def __del__(self) -> None:
         self.discard()
-
-
-def _write_all(descriptor: int, octets: bytes) -> None:
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(descriptor, view) :]

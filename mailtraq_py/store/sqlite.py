@@ -13,6 +13,8 @@ from pathlib import Path
 
 import apsw
 
+from .disk import Disk
+
 MEMORY = ":memory:"
 
 # Libraries 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write or checkpoint at once.
@@ -105,5 +107,5 @@ class Connections:
 
 def _create_private(path: Path) -> None:
     """Make the file before SQLite does, readable by its owner alone; -wal and -shm take their mode from it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Disk().make_folder(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -29,6 +29,7 @@ from .content import Content
 from .database import Committed, Database, ThreadedDatabase
 from .decisions import DecisionRows
 from .directory import Directory
+from .disk import Disk
 from .hub import ChangeHub, NoticeReader
 from .immediate import ImmediateDatabase
 from .logins import RecentLoginRows
@@ -62,6 +63,7 @@ class Store:
         default_domain: where logins without a domain belong; "" is the domain that was added first.
         announce: write notices of changes for other processes; None: where there is no reactor, which is where
             another process, the server, has to hear of them.
+        disk: where content files lie; the operating system's by default.
 
     Attributes:
         acceptance, administration, content, decisions, directory, hub, queue, recent_rows: there from `start` on.
@@ -86,6 +88,7 @@ class Store:
         clock: Callable[[], float] = time.time,
         default_domain: str = "",
         announce: bool | None = None,
+        disk: Disk | None = None,
     ) -> None:
         if not url.startswith(SCHEME):
             raise StoreRefused(f"{url.partition(':')[0]!r} is no kind of store; it begins with {SCHEME}")
@@ -99,7 +102,7 @@ class Store:
         self._databases: list[Database] = []
         self._upkeep: LoopingCall | None = None
         self._notices: NoticeReader | None = None
-        self._spools = SpoolFolder(self._data_dir / "spool")
+        self._spools = SpoolFolder(self._data_dir / "spool", disk)
         self.hub = ChangeHub()
 
     @property

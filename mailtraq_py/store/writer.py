@@ -123,6 +123,19 @@ class Writer:
         except apsw.Error as error:
             self._note_lasting(error)
 
+    def distrust(self, what: str) -> None:
+        """Take no more until a restart, and say so in the log, once."""
+        if not self.is_healthy:
+            return
+        self.is_healthy = False
+        self.log.critical(
+            "store-unhealthy",
+            event="store-unhealthy",
+            database=self._connections.path,
+            error=what,
+            reason="a sync failed or the file is damaged; nothing is written until a restart",
+        )
+
     def close(self) -> None:
         """Let go of the locks; the connections are closed by their owner."""
         self._cursor.close()
@@ -235,12 +248,5 @@ class Writer:
         return apsw.SQLITE_OK
 
     def _note_lasting(self, error: Exception) -> None:
-        if self._dialect.is_lasting(error) and self.is_healthy:
-            self.is_healthy = False
-            self.log.critical(
-                "store-unhealthy",
-                event="store-unhealthy",
-                database=self._connections.path,
-                error=type(error).__name__,
-                reason="a sync failed or the file is damaged; nothing is written until a restart",
-            )
+        if self._dialect.is_lasting(error):
+            self.distrust(type(error).__name__)
