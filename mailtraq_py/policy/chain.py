@@ -24,6 +24,7 @@ from .ratelimit import BanCheck
 from .recentlogin import RecentLoginRules
 from .trust import Trust
 
+NOBODY = "nobody"  # who decided where no check spoke
 TRY_LATER = Reply(451, "Temporary local problem, try again later", "4.3.0")
 SERVICE_GONE = Reply(421, "This service has been closed", "4.3.2")
 Note = Callable[[Stage, Facts, Verdict], None]
@@ -127,7 +128,7 @@ class Policy:
         if permit is None:
             if stage is Stage.RECIPIENT:
                 return self._settled(Verdict(Opinion.REFUSE, "relay", "no ground", NO_GROUND), trace, carried)
-            permit = Verdict(Opinion.PERMIT, "nobody", "nobody refuses")
+            permit = Verdict(Opinion.PERMIT, NOBODY, "nobody refuses")
         return self._settled(permit, trace, carried)
 
     def _settled(self, verdict: Verdict, trace: list[TraceLine], carried: dict[str, Any]) -> Verdict:

@@ -20,7 +20,7 @@ from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, ReversePath
 from mailtraq_py.mail.reply import Reply
 
 from .build import build_policy
-from .chain import Policy
+from .chain import NOBODY, Policy
 from .firewall import parse_client
 from .memoryrows import MemoryRows
 from .recentlogin import RecentLoginRules, RecentLogins
@@ -350,10 +350,19 @@ def render(answer: Mapping[str, Any], scenario: Mapping[str, Any]) -> str:
         if one is None:
             continue
         reply = f' with "{one["reply"]}"' if one["reply"] else ""
-        lines.append(f"{what} {_WORDS[one['verdict']]}{reply} by {one['by']}: {one['reason']}.")
+        lines.append(f"{what} {_WORDS[one['verdict']]}{reply}{_ground(one['by'], one['reason'])}.")
         lines.extend(
             f"    {line['check']}: {line['opinion'] or 'no opinion'}, {line['reason']}"
             for line in one["trace"]
             if line["reason"]
         )
     return "\n".join(lines) + "\n"
+
+
+def _ground(by: str, reason: str) -> str:
+    """Who decided and why; the chain's last word, when no check refused, has no author."""
+    if by == NOBODY:
+        return f": {reason} it"
+    if by.endswith(reason):
+        return f" by {by}"
+    return f" by {by}: {reason}" if reason else f" by {by}"

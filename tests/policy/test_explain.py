@@ -138,9 +138,15 @@ class Answers(SynchronousTestCase):
         scenario = {"service": "mx", "client": "203.0.113.9", "mail_from": "a@b.test", "rcpt_to": ["x@c.test"]}
         answer = run(explain(SETTINGS, scenario, Directory(), Resolver(), 0.0))
         told = render(answer, scenario)
-        self.assertIn("The connection from 203.0.113.9 is permitted by nobody: nobody refuses.\n", told)
+        self.assertIn("The connection from 203.0.113.9 is permitted: nobody refuses it.\n", told)
         self.assertIn('The recipient <x@c.test> is refused with "554 5.7.1 Relay Access Denied" by relay: no gr', told)
         self.assertIn("    relay: lan: no opinion, 203.0.113.9 is not in the LAN\n", told)
+
+    def test_render_ground(self) -> None:
+        """The ground that permits is said once."""
+        scenario = {"service": "mx", "client": "192.168.1.5", "mail_from": "a@b.test", "rcpt_to": ["x@c.test"]}
+        told = render(run(explain(SETTINGS, scenario, Directory(), Resolver(), 0.0)), scenario)
+        self.assertRegex(told, r"The recipient <x@c\.test> is permitted by relay: [a-z]+\.\n")
 
     def test_disabled_account(self) -> None:
         """A disabled account's auth does not count, and the trace says so."""
