@@ -26,7 +26,7 @@ from mailtraq_py.delivery.journal import Journal
 from mailtraq_py.delivery.reports import Reports
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.net.resolver import Resolver
-from mailtraq_py.net.tls import CertificatePaths, TLSContexts
+from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.history import DecisionHistory
@@ -54,25 +54,6 @@ from .settings import nameservers, outbound_settings, policy_settings
 EXPIRY_SECONDS = 60.0
 EXPIRY_ROWS = 1000
 JOURNAL_KEY_OCTETS = 32
-
-
-def tls_contexts(configuration: Configuration) -> TLSContexts:
-    """
-    The certificates; none where no file is named.
-
-    Raises:
-        BadCertificate: a file cannot be used.
-    """
-    tables: list[Any] = [configuration.keys.tls, *configuration.keys.tls.names]
-    return TLSContexts(
-        [
-            CertificatePaths(
-                str(configuration.path(table.certificate)), str(configuration.path(table.key or table.certificate))
-            )
-            for table in tables
-            if table.certificate
-        ]
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def check(config: str | None, as_json: bool) -> None:
 
     Exit code 0: a server may start with it; 2: not.
     """
+    from .certificates import read_certificates
     from .config import Configuration, ConfigurationError
     from .judging import hosted, judge
     from .offline import StoreUnusable
@@ -82,6 +83,7 @@ def check(config: str | None, as_json: bool) -> None:
         configuration = read_configuration(config)
         with hosted(configuration.location) as (directory, accounts):
             warnings = judge(configuration, directory, accounts)
+        read_certificates(configuration)
     except ConfigurationError as error:
         errors = error.problems
     except (Unusable, StoreUnusable) as error:
@@ -98,7 +100,7 @@ def check(config: str | None, as_json: bool) -> None:
 
 
 @click.command(
-    epilog="\b\nExample:\n  mailtraq explain '{\"service\": \"mx\", \"client\": \"203.0.113.9\","
+    epilog="\b\nExamples:\n  mailtraq explain '{\"service\": \"mx\", \"client\": \"203.0.113.9\","
     ' "mail_from": "a@b.example", "rcpt_to": ["x@elsewhere.example"]}\''
 )
 @click.argument("scenario", metavar="SCENARIO|-")
@@ -108,8 +110,9 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
     """
     Say what policy would do with a session, without a connection.
 
-    SCENARIO is a JSON object, "-" reads it from standard input: service, client, own, recent_login {account, protocol,
-    seconds_ago}, helo, auth, mail_from, rcpt_to. Accounts come from the store; no server needs to run.
+    SCENARIO is a JSON object: service, client, own, recent_login {account, protocol, seconds_ago}, helo, auth,
+    mail_from, rcpt_to. It may stand in a FILE, and "-" reads it from standard input. Accounts come from the store; no
+    server needs to run.
     """
     import json
     import time
@@ -127,9 +130,8 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
     from .recipients import recipient_settings, ruled
     from .settings import nameservers, policy_settings
 
-    text = sys.stdin.read() if scenario == "-" else scenario
     try:
-        given = json.loads(text)
+        given = json.loads(_scenario_text(scenario))
     except ValueError as error:
         raise Unusable(f"the scenario is no JSON: {error}") from None
     if not isinstance(given, dict):
@@ -154,3 +156,16 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
         print_json(told)
     else:
         click.echo(render(told, given), nl=False)
+
+
+def _scenario_text(given: str) -> str:
+    """What stands in the argument, in the file it names, or on standard input."""
+    if given == "-":
+        return sys.stdin.read()
+    if given.lstrip().startswith("{"):
+        return given
+    try:
+        return Path(given).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise Unusable(f"{given} is neither a scenario in JSON nor a file that can be read: {reason}") from None

@@ -29,13 +29,14 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from mailtraq_py import __version__
-from mailtraq_py.net.tls import BadCertificate, TLSContexts
+from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.store.migrate import StoreRefused
 from mailtraq_py.store.sqlite import LibraryTooOld
 from mailtraq_py.store.store import Store
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all
-from .build import Server, tls_contexts
+from .build import Server
+from .certificates import read_certificates
 from .config import Configuration, ConfigurationError
 from .judging import hosted, judge
 from .listfiles import ListFiles
@@ -121,9 +122,7 @@ class MailService(Service):
         try:
             with acting_as(self._identity), hosted(configuration.location) as (directory, accounts):
                 warnings += judge(configuration, directory, accounts, self._lists)
-            self._contexts = tls_contexts(configuration)
-        except BadCertificate as error:
-            raise ConfigurationError([configuration.problem(str(error), "tls")]) from None
+                self._contexts = read_certificates(configuration)
         except StoreUnusable as error:
             raise CannotStart(str(error)) from None
         self.warnings = tuple(warnings)

@@ -167,11 +167,12 @@ class _Unverified:
 
 def _read_context(paths: CertificatePaths) -> tuple[SSL.Context, tuple[str, ...]]:
     """One certificate's context, and the names it is for."""
+    chain = _read_chain(paths.certificate)
     try:
-        with open(paths.certificate, "rb") as file:
-            chain = x509.load_pem_x509_certificates(file.read())
-        with open(paths.key, "rb") as file:
-            key: Any = load_pem_private_key(file.read(), None)
+        key: Any = load_pem_private_key(_read_file(paths.key), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadCertificate(f"{paths.key}: no private key in PEM form without a passphrase") from None
+    try:
         # pyOpenSSL takes cryptography's values and deprecates its own, which Twisted's annotations still name.
         leaf: Any = chain[0]
         rest: Any = chain[1:]
@@ -185,7 +186,9 @@ def _read_context(paths: CertificatePaths) -> tuple[SSL.Context, tuple[str, ...]
         )
         context = options.getContext()
         context.check_privatekey()
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, SSL.Error) as error:
+    except SSL.Error:
+        raise BadCertificate(f"{paths.key}: not the key of {paths.certificate}") from None
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadCertificate(f"{paths.certificate}, {paths.key}: {error or type(error).__name__}") from error
     # A client that renegotiates makes us work for nothing.
     context.set_options(SSL.OP_NO_RENEGOTIATION)
@@ -201,10 +204,21 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _read_trust_roots(path: str) -> Any:
-    try:
-        with open(path, "rb") as file:
-            roots = x509.load_pem_x509_certificates(file.read())
-    except (OSError, ValueError) as error:
-        raise BadCertificate(f"{path}: {error}") from error
+    roots = _read_chain(path)
     certificates = [Certificate(crypto.X509.from_cryptography(root)) for root in roots]  # type: ignore[no-untyped-call]
     return trustRootFromCertificates(certificates)  # type: ignore[no-untyped-call]
+
+
+def _read_chain(path: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_read_file(path))
+    except ValueError:
+        raise BadCertificate(f"{path}: no certificate in PEM form") from None
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise BadCertificate(f"{path}: {error.strerror}") from None

@@ -64,6 +64,15 @@ class CheckTests(InstallationTestCase):
         errors = self.answer("check", code=2)["errors"]
         self.assertEqual([error.split(":")[1] for error in errors], ["16", "18"])
 
+    def test_certificate(self) -> None:
+        """A certificate that a start would not take is told, by its file, its line and in one sentence."""
+        (self.folder / "cert.pem").write_text("noise")
+        self.file.write_text(self.file.read_text() + '[tls]\ncertificate = "cert.pem"\n')
+        self.assertEqual(
+            self.answer("check", code=2)["errors"],
+            [f"{self.file}:14: tls: {self.folder / 'cert.pem'}: no certificate in PEM form"],
+        )
+
 
 class ExplainTests(InstallationTestCase):
     """`mailtraq explain`."""
@@ -86,6 +95,16 @@ class ExplainTests(InstallationTestCase):
         self.assertIsNone(told["helo"])
         self.assertEqual([one["verdict"] for one in told["rcpt"]], ["permit", "refuse", "refuse"])
         self.assertEqual(told["rcpt"][1]["reply"][:9], "550 5.1.1")
+
+    def test_sources(self) -> None:
+        """A scenario stands in the argument, in a file, or on standard input."""
+        text = '{"service": "mx", "client": "203.0.113.9"}'
+        (self.folder / "scenario.json").write_text(text)
+        told = self.answer("explain", text)
+        self.assertEqual(self.answer("explain", str(self.folder / "scenario.json")), told)
+        self.assertEqual(self.answer("explain", "-", stdin=text), told)
+        missing = self.mailtraq("explain", "nothere.json", code=2)
+        self.assertIn("nothere.json is neither a scenario in JSON nor a file that can be read", missing.stderr)
 
     def test_recent_login(self) -> None:
         """A recent login opens the relay for five minutes, exactly."""
