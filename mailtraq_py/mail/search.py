@@ -10,6 +10,7 @@ RFC 9051 6.4.4, RFC 3501 6.4.4
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -134,3 +135,18 @@ class And:
 SearchKey = (
     All | UIDs | HasFlag | Larger | Smaller | DateIs | Contains | HeaderContains | ModSeqSince | Not | Or | And
 )
+
+
+def leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys of a tree that hold no others."""
+    match key:
+        case And(keys):
+            for inner in keys:
+                yield from leaves(inner)
+        case Or(left, right):
+            yield from leaves(left)
+            yield from leaves(right)
+        case Not(inner):
+            yield from leaves(inner)
+        case _:
+            yield key

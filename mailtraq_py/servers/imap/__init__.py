@@ -1,6 +1,6 @@
 """
 The IMAP session, by state.
 
-turns, settings, selection, dialogue (what all share), notauthenticated, authenticated, append, selected, plan,
-fetch, idle, session.
+turns, settings, selection, dialogue (what all share), resync, notauthenticated, authenticated, append,
+selected, plan, fetch, idle, session.
 """

@@ -15,6 +15,7 @@ from mailtraq_py.wire.imap.mailboxname import ListPattern
 from mailtraq_py.wire.imap.states import State
 
 from .dialogue import Dialogue
+from .resync import NOT_ENABLED, resynchronise
 from .selection import Selection
 
 # Keywords that clients use everywhere; any other may be set too (\*).
@@ -27,8 +28,17 @@ _FIRST_UNSEEN_MAX_MESSAGES = 20_000
 async def select(dialogue: Dialogue, command: commands.Select) -> None:
     """
     SELECT and EXAMINE. Where it fails nothing is selected any more (RFC 3501 6.3.1).
+
+    RFC 7162 3.1.2, 3.2.5, 3.2.11
     """
-    dialogue.deselect()
+    if command.resync is not None and not dialogue.qresync:
+        dialogue.core.bad(NOT_ENABLED)
+        return
+    if dialogue.selection is not None:
+        dialogue.deselect()
+        dialogue.core.send(responses.untagged("OK", "closed", "CLOSED"))
+    if command.condstore:
+        dialogue.enable_condstore()
     mailbox = await dialogue.mailboxes.open(command.mailbox)
     selection = Selection(mailbox, command.read_only, dialogue.news)
     status = await selection.open(dialogue.around.hub)
@@ -53,9 +63,12 @@ async def select(dialogue: Dialogue, command: commands.Select) -> None:
                 responses.untagged("OK", "UIDs valid", f"UIDVALIDITY {status.uid_validity}"),
                 responses.untagged("OK", "next UID", f"UIDNEXT {status.uid_next}"),
                 responses.untagged("OK", "flags kept", f"PERMANENTFLAGS ({permanent})"),
+                responses.untagged("OK", "newest change", f"HIGHESTMODSEQ {status.highest_mod_seq}"),
             )
         )
     )
+    if command.resync is not None:
+        await resynchronise(dialogue, command.resync, status)
     core.ok("selected", "READ-ONLY" if command.read_only else "READ-WRITE")
 
 
@@ -166,7 +179,10 @@ async def status(dialogue: Dialogue, command: commands.Status) -> None:
         "UIDNEXT": found.uid_next,
         "UIDVALIDITY": found.uid_validity,
         "UNSEEN": found.unseen,
+        "HIGHESTMODSEQ": found.highest_mod_seq,
     }
+    if "HIGHESTMODSEQ" in command.items:
+        dialogue.enable_condstore()
     dialogue.core.send(responses.status(command.mailbox, [(item, counts[item]) for item in command.items]))
     await dialogue.done("done")
 
@@ -178,8 +194,12 @@ async def namespace(dialogue: Dialogue, command: commands.Namespace) -> None:
 
 
 async def enable(dialogue: Dialogue, command: commands.Enable) -> None:
-    """RFC 5161 3.1: nothing that we offer has to be enabled."""
-    dialogue.core.send(b"* ENABLED\r\n")
+    """RFC 5161 3.1; QRESYNC brings CONDSTORE with it (RFC 7162 3.2.3)."""
+    enabled = [name for name in ("CONDSTORE", "QRESYNC") if name in command.names]
+    dialogue.core.send(" ".join(("* ENABLED", *enabled)).encode("ascii") + responses.CRLF)
+    if enabled:
+        dialogue.qresync = dialogue.qresync or "QRESYNC" in enabled
+        dialogue.enable_condstore()
     await dialogue.done("done")
 
 

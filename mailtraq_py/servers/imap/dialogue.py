@@ -29,6 +29,7 @@ from mailtraq_py.interfaces.failures import (
 )
 from mailtraq_py.interfaces.policy import Facts
 from mailtraq_py.interfaces.store import IMailboxes, ISpool, NewMessage
+from mailtraq_py.wire.imap import responses
 from mailtraq_py.wire.imap.commands import Append, AppendNext
 from mailtraq_py.wire.imap.server import IMAPServer
 from mailtraq_py.wire.imap.states import State
@@ -101,6 +102,7 @@ class Dialogue:
         "appending",
         "around",
         "commands_before_login",
+        "condstore",
         "connection",
         "core",
         "driver",
@@ -109,6 +111,7 @@ class Dialogue:
         "logged_in",
         "mechanism",
         "own_mailboxes",
+        "qresync",
         "renew_at",
         "selection",
         "settings",
@@ -132,6 +135,9 @@ class Dialogue:
         self.selection: Selection | None = None
         self.appending: Appending | None = None
         self.idle: Idling | None = None
+        # What the client has enabled, until it leaves (RFC 7162 3.1, 3.2.3).
+        self.condstore = False
+        self.qresync = False
 
     # -- facts -----------------------------------------------------------------------------------------
 
@@ -172,7 +178,24 @@ class Dialogue:
     async def tell(self, expunges: bool, with_uid: bool = False) -> None:
         """Tell what is new in the selected mailbox."""
         if await self.read_news():
-            self.core.send(self.selected.view.tell(expunges, with_uid))
+            self.core.send(self.news_told(expunges, with_uid))
+
+    def news_told(self, expunges: bool, with_uid: bool = False) -> bytes:
+        """What the view has to tell, in the forms that the client has enabled."""
+        view = self.selected.view
+        octets = view.tell(expunges, with_uid, self.condstore, self.qresync)
+        if self.qresync and view.has_news:
+            # MODSEQs above those of EXPUNGEs that may not be told yet: the client must not take them for all.
+            octets += responses.untagged("OK", "more is to come", f"HIGHESTMODSEQ {view.heard_mod_seq}")
+        return octets
+
+    def enable_condstore(self) -> None:
+        """A command of RFC 7162 came; the first one is told where the selected mailbox stands (RFC 7162 3.1)."""
+        if not self.condstore:
+            self.condstore = True
+            if self.selection is not None:
+                code = f"HIGHESTMODSEQ {self.selection.view.heard_mod_seq}"
+                self.core.send(responses.untagged("OK", "mod-sequences are told from now on", code))
 
     async def read_news(self) -> bool:
         """

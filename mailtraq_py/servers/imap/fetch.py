@@ -15,27 +15,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailtraq_py.interfaces.store import ContentRef
+from mailtraq_py.mail.changes import MessageState
 from mailtraq_py.mail.flags import SEEN, StoreOperation
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.wire.imap import commands, responses
-from mailtraq_py.wire.imap.fetchitems import BodyItem
+from mailtraq_py.wire.imap.fetchitems import BodyItem, Item
 from mailtraq_py.wire.imap.sections import OctetRange, are_usual, filter_fields, locate, usual_fields
 
 from .dialogue import Dialogue
 from .plan import FLAGS_OF, UID_OF, Plan, Row, make_plan
+from .resync import NOT_ENABLED, changed_uids
 from .selected import named_uids
 
 PIECE_OCTETS = 256 * 1024
 FLUSH_OCTETS = 64 * 1024
 HEADER_MAX_OCTETS = 1024 * 1024
 
+
 async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
     """RFC 3501 6.4.5; messages that others expunged are passed over (RFC 2180 4.1.2, RFC 5530 3)."""
+    if command.vanished and not dialogue.qresync:
+        dialogue.core.bad(NOT_ENABLED)
+        return
     uids = named_uids(dialogue, command.numbers, command.by_uid)
     if uids is None:
         return
     selection = dialogue.selected
     view = selection.view
+    if command.changed_since is not None:
+        uids = await changed_uids(dialogue, command, uids)
+    elif Item.MODSEQ in command.items:
+        dialogue.enable_condstore()
     plan = make_plan(command.items, command.by_uid, selection.read_only)
     limit = plan.first_rows
     named = 0 if command.by_uid else sum(high - low + 1 for low, high in view.number_ranges(uids))
@@ -73,13 +83,14 @@ async def fetch(dialogue: Dialogue, command: commands.Fetch) -> None:
 
 
 async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], numbers: Sequence[int]) -> None:
-    newly_seen = await _mark_seen(dialogue, plan, rows) if plan.marks_seen else {}
+    newly_seen = await _mark_seen(dialogue, rows) if plan.marks_seen else {}
     first_recent = dialogue.selected.view.first_recent
+    if newly_seen:
+        mailbox = dialogue.selected.mailbox
+        again = {row[0]: row for row in await mailbox.fetch(UIDSet.from_numbers(newly_seen), plan.columns, len(rows))}
+        rows = [again.get(row[0], row) for row in rows]
     waiting = 0
     for row, number in zip(rows, numbers, strict=True):
-        flags = newly_seen.get(row[0])
-        if flags is not None:
-            row = (row[0], flags, *row[2:])
         pieces = [plan.beginning(row, number, first_recent)]
         for place, body in enumerate(plan.bodies):
             pieces.append((b" " if place else b"") + body.label + b" ")
@@ -95,8 +106,8 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
                 dialogue.core.send(b"".join(pieces))
                 pieces.clear()
                 await dialogue.driver.drained()
-        if flags is not None and not plan.tells_flags:
-            pieces.append(b" FLAGS " + responses.flag_list(flags, row[0] >= first_recent))
+        if row[0] in newly_seen:
+            pieces.append(_untold(plan, newly_seen[row[0]], first_recent, dialogue.condstore))
         pieces.append(b")\r\n")
         octets = b"".join(pieces)
         dialogue.core.send(octets)
@@ -106,15 +117,27 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
             await dialogue.driver.drained()
 
 
-async def _mark_seen(dialogue: Dialogue, plan: Plan, rows: Sequence[Row]) -> dict[int, frozenset[str]]:
-    """Set \\Seen where it is missing, in one call; the new flags by UID."""
+async def _mark_seen(dialogue: Dialogue, rows: Sequence[Row]) -> dict[int, MessageState]:
+    """Set \\Seen where it is missing, in one call; the new states by UID."""
     unseen = [row[0] for row in rows if SEEN not in FLAGS_OF(row)]
     if not unseen:
         return {}
     selection = dialogue.selected
     stored = await selection.mailbox.store(UIDSet.from_numbers(unseen), StoreOperation.ADD, frozenset((SEEN,)))
     selection.view.mark_told(stored.states)
-    return {state.uid: state.flags for state in stored.states}
+    return {state.uid: state for state in stored.states}
+
+
+def _untold(plan: Plan, state: MessageState, first_recent: int, condstore: bool) -> bytes:
+    """What a message that became \\Seen tells beside what was asked for (RFC 3501 6.4.5, RFC 7162 3.2.4)."""
+    pieces = []
+    if condstore and not plan.tells_uid:
+        pieces.append(b" UID %d" % state.uid)
+    if condstore and not plan.tells_mod_seq:
+        pieces.append(b" MODSEQ (%d)" % state.mod_seq)
+    if not plan.tells_flags:
+        pieces.append(b" FLAGS " + responses.flag_list(state.flags, state.uid >= first_recent))
+    return b"".join(pieces)
 
 
 async def _find_body(dialogue: Dialogue, plan: Plan, row: Row, body: BodyItem) -> bytes | OctetRange:

@@ -65,7 +65,7 @@ class Idle:
         if selection.gone:
             dialogue.farewell(GONE, reason="mailbox deleted")
         elif news:
-            dialogue.core.send(selection.view.tell(expunges=True))
+            dialogue.core.send(dialogue.news_told(expunges=True))
             dialogue.driver.wake()
 
     def _failed(self, failure: Failure) -> None:

@@ -37,9 +37,10 @@ _FORMATS = {
     Item.SIZE: (Column.OCTETS, b"RFC822.SIZE %d"),
     Item.ENVELOPE: (Column.ENVELOPE, b"ENVELOPE %b"),
     Item.BODY: (Column.BODY, b"BODY %b"),
+    Item.MODSEQ: (Column.MOD_SEQ, b"MODSEQ (%d)"),
     Item.BODYSTRUCTURE: (Column.BODY_STRUCTURE, b"BODYSTRUCTURE %b"),
 }
-_NARROW = frozenset((Column.UID, Column.FLAGS, Column.INTERNAL_DATE, Column.OCTETS))
+_NARROW = frozenset((Column.UID, Column.MOD_SEQ, Column.FLAGS, Column.INTERNAL_DATE, Column.OCTETS))
 UID_OF, FLAGS_OF = itemgetter(0), itemgetter(1)
 
 
@@ -71,7 +72,8 @@ class Plan:
         simple = [item for item in items if isinstance(item, Item)]
         if by_uid and Item.UID not in simple:
             simple.insert(0, Item.UID)
-        self.tells_flags = Item.FLAGS in simple
+        self.tells_uid, self.tells_flags = Item.UID in simple, Item.FLAGS in simple
+        self.tells_mod_seq = Item.MODSEQ in simple
         self.columns: list[Column] = [Column.UID]
         if self.marks_seen or self.tells_flags:
             self.columns.append(Column.FLAGS)

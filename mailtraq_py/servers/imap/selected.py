@@ -1,7 +1,7 @@
 """
 Commands on the selected mailbox: CLOSE, UNSELECT, EXPUNGE, SEARCH, STORE, COPY, MOVE. FETCH has a file of its own.
 
-RFC 3501 6.4, RFC 3691, RFC 4315, RFC 6851
+RFC 3501 6.4, RFC 3691, RFC 4315, RFC 6851, RFC 7162
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from mailtraq_py.wire.imap.sequence import SequenceSet
 from mailtraq_py.wire.imap.tokens import BadCommand
 
 from .dialogue import Dialogue
+from .resync import send_states
 
 READ_ONLY = "the mailbox is selected read-only"
-STATES_AT_ONCE = 2000
 
 
 def named_uids(dialogue: Dialogue, numbers: SequenceSet, by_uid: bool) -> UIDSet | None:
@@ -47,23 +47,38 @@ async def expunge(dialogue: Dialogue, command: commands.Expunge) -> None:
     uids = selection.view.all_uids() if command.uids is None else selection.view.uids_of_uids(command.uids)
     if uids:
         await selection.mailbox.expunge(uids)
-    await dialogue.done("expunged")
+    await _removed(dialogue, "expunged")
+
+
+async def _removed(dialogue: Dialogue, words: str) -> None:
+    """EXPUNGE and MOVE end with the MODSEQ up to which the client knows all (RFC 7162 3.2.7, 3.2.9)."""
+    selection = dialogue.selected
+    before = selection.view.mod_seq
+    await dialogue.tell(expunges=True)
+    heard = selection.view.heard_mod_seq
+    dialogue.core.ok(words, f"HIGHESTMODSEQ {heard}" if dialogue.qresync and heard > before else "")
+    dialogue.end_if_gone()
 
 
 async def search(dialogue: Dialogue, command: commands.Search) -> None:
-    """RFC 3501 6.4.4, 7.2.5"""
+    """RFC 3501 6.4.4, 7.2.5; RFC 7162 3.1.5"""
     selection = dialogue.selected
+    if command.tells_mod_seq:
+        dialogue.enable_condstore()
     found = await selection.mailbox.search(command.key, dialogue.around.now())
     if command.by_uid:
         ranges = found.intersection(selection.view.all_uids()).ranges
     else:
         ranges = tuple(selection.view.number_ranges(found))
-    dialogue.core.send(responses.search(ranges))
+    mod_seq = 0
+    if command.tells_mod_seq:
+        mod_seq = max((state.mod_seq for state in await selection.mailbox.states(found)), default=0)
+    dialogue.core.send(responses.search(ranges, mod_seq))
     await dialogue.done("found", expunges=command.by_uid)
 
 
 async def store(dialogue: Dialogue, command: commands.Store) -> None:
-    """RFC 3501 6.4.6"""
+    """RFC 3501 6.4.6, RFC 7162 3.1.3"""
     selection = dialogue.selected
     uids = named_uids(dialogue, command.numbers, command.by_uid)
     if uids is None:
@@ -72,23 +87,20 @@ async def store(dialogue: Dialogue, command: commands.Store) -> None:
         dialogue.core.no(READ_ONLY)
         return
     view = selection.view
+    code = ""
+    if command.unchanged_since is not None:
+        dialogue.enable_condstore()
     if uids:
         if selection.stale:
             # What others changed before is told, even with .SILENT.
             await selection.refresh()
-        stored = await selection.mailbox.store(uids, command.operation, command.flags)
+        stored = await selection.mailbox.store(uids, command.operation, command.flags, command.unchanged_since)
         view.mark_told(stored.states)
-        if not command.silent:
-            for start in range(0, len(stored.states), STATES_AT_ONCE):
-                if start:
-                    await dialogue.breathe()
-                states = stored.states[start : start + STATES_AT_ONCE]
-                numbers = view.numbers_of(state.uid for state in states)
-                updates = [
-                    (number, state.uid, state.flags) for number, state in zip(numbers, states, strict=True) if number
-                ]
-                dialogue.core.send(responses.flag_updates(updates, view.first_recent, command.by_uid))
-    await dialogue.done("stored", expunges=command.by_uid, with_uid=command.by_uid)
+        await send_states(dialogue, stored.states, command.by_uid, command.silent)
+        if stored.modified:
+            failed = stored.modified if command.by_uid else UIDSet(tuple(view.number_ranges(stored.modified)))
+            code = f"MODIFIED {failed}"
+    await dialogue.done("stored", code, expunges=command.by_uid, with_uid=command.by_uid)
 
 
 async def copy(dialogue: Dialogue, command: commands.Copy) -> None:
@@ -117,6 +129,6 @@ async def copy(dialogue: Dialogue, command: commands.Copy) -> None:
     if command.move:
         if code:
             dialogue.core.send(responses.untagged("OK", "moved", code))
-        await dialogue.done("done")
+        await _removed(dialogue, "done")
     else:
         await dialogue.done("copied", code)

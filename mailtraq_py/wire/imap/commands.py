@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.uidset import UIDSet
 
 from .fetchitems import FetchItem
 from .sequence import SequenceSet
@@ -72,11 +73,26 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Resync:
+    """
+    What a client knows of a mailbox (RFC 7162 3.2.5). `uids` is None where it names none; `matches` are pairs of a
+    sequence number and the UID it had, rising.
+    """
+
+    uid_validity: int
+    mod_seq: int
+    uids: UIDSet | None = None
+    matches: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
-    """SELECT, or EXAMINE where `read_only` (RFC 3501 6.3.1, 6.3.2)."""
+    """SELECT, or EXAMINE where `read_only` (RFC 3501 6.3.1, 6.3.2; RFC 7162 3.1.8, 3.2.5)."""
 
     mailbox: str
     read_only: bool = False
+    condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,30 +239,34 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH; numbers in the key are UIDs already (RFC 3501 6.4.4)."""
+    """SEARCH; numbers in the key are UIDs already (RFC 3501 6.4.4). `tells_mod_seq`: MODSEQ is among the keys."""
 
     key: SearchKey
     by_uid: bool
+    tells_mod_seq: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """RFC 3501 6.4.5"""
+    """RFC 3501 6.4.5; CHANGEDSINCE and VANISHED: RFC 7162 3.1.4.1, 3.2.6."""
 
     numbers: SequenceSet
     items: tuple[FetchItem, ...]
     by_uid: bool
+    changed_since: int | None = None
+    vanished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """RFC 3501 6.4.6"""
+    """RFC 3501 6.4.6; UNCHANGEDSINCE: RFC 7162 3.1.3."""
 
     numbers: SequenceSet
     operation: StoreOperation
     silent: bool
     flags: frozenset[str]
     by_uid: bool
+    unchanged_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,11 @@ from .tokens import NUMBER_MAX, BadCommand, Tokens
 ITEMS_MAX = 100
 PART_LEVELS_MAX = 50
 FIELD_NAMES_MAX = 200
-_REMEMBERED_OCTETS = 500
+# A whole item or list of items, up to a modifier or the end, without strings.
+_PLAIN = re.compile(
+    rb"(?:\((?:[^\x00-\x1f\"{}()\\]|\([^\x00-\x1f\"{}()\\]*\)){1,500}\)"
+    rb"|[A-Za-z0-9.]{1,30}(?:\[[^\x00-\x1f\"{}\[\]\\]{0,200}\](?:<[0-9.]{1,25}>)?)?)(?= \(|\Z)"
+)
 _WORD = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
 _PARTIAL = re.compile(rb"<([0-9]{1,10})\.([1-9][0-9]{0,9})>")
@@ -35,6 +39,7 @@ class Item(Enum):
     ENVELOPE = "ENVELOPE"
     BODY = "BODY"
     BODYSTRUCTURE = "BODYSTRUCTURE"
+    MODSEQ = "MODSEQ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +75,15 @@ _KINDS = ("HEADER.FIELDS.NOT", "HEADER.FIELDS", "HEADER", "TEXT", "MIME")
 
 def parse_fetch_items(tokens: Tokens) -> tuple[FetchItem, ...]:
     """
-    Read FETCH's items to the command's end, each kept once, in their order.
+    Read FETCH's items, each kept once, in their order.
 
         "ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"
 
     Raises:
         BadCommand: bad syntax, too many items or part levels.
     """
-    text = tokens.only_text()
-    if text is not None and len(text) <= _REMEMBERED_OCTETS:
-        return _remembered(text)
-    return _items(tokens)
+    text = tokens.take_match(_PLAIN)
+    return _items(tokens) if text is None else _remembered(text)
 
 
 @lru_cache(maxsize=512)

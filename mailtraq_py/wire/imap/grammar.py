@@ -14,18 +14,21 @@ from collections.abc import Callable
 from mailtraq_py.mail import dates
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
+from mailtraq_py.mail.search import ModSeqSince, SearchKey, leaves
+from mailtraq_py.mail.uidset import UIDSet
 
 from . import commands, mailboxname
-from .fetchitems import parse_fetch_items
+from .fetchitems import Item, parse_fetch_items
 from .searchkeys import Numbering, parse_search
-from .sequence import SequenceSet, parse_sequence_set
+from .sequence import STAR, SequenceSet, parse_sequence_set
 from .states import ALLOWED, State
 from .tokens import BadCommand, Refusal, Tokens
 
 PATTERN_MAX_CHARACTERS = 1000
 ID_FIELDS_MAX = 30
 ENABLE_NAMES_MAX = 50
-_STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN")
+MATCHES_MAX = 1000
+_STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ")
 _STORE_OPERATIONS = {b"": StoreOperation.REPLACE, b"+": StoreOperation.ADD, b"-": StoreOperation.REMOVE}
 _SPECIAL_USES = {attribute.lower(): attribute for attribute in SPECIAL_USES}
 _LIST_RETURN_OPTIONS = ("SPECIAL-USE", "CHILDREN")
@@ -75,7 +78,8 @@ def parse_command(word: str, tokens: Tokens, numbering: Numbering | None) -> obj
     if word in ("SEARCH", "UID SEARCH"):
         if numbering is None:
             raise BadCommand("no mailbox is selected")
-        return commands.Search(parse_search(tokens, numbering), word == "UID SEARCH")
+        key = parse_search(tokens, numbering)
+        return commands.Search(key, word == "UID SEARCH", _asks_mod_seq(key))
     command = _PARSERS[word](tokens)
     tokens.end()
     return command
@@ -291,22 +295,123 @@ def _enable(tokens: Tokens) -> commands.Enable:
     return commands.Enable(tuple(names))
 
 
+def _select(tokens: Tokens, read_only: bool) -> commands.Select:
+    """
+    A mailbox and what the client wants of CONDSTORE and QRESYNC.
+
+        "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]
+        select-param = "CONDSTORE" / "QRESYNC" SP "(" uidvalidity SP mod-sequence-value [SP known-uids]
+                       [SP "(" known-sequence-set SP known-uid-set ")"] ")"
+
+    RFC 4466 2.1, RFC 7162 7
+    """
+    mailbox = _mailbox(tokens)
+    condstore, resync = False, None
+    if tokens.take(b" "):
+        tokens.expect(b"(")
+        while True:
+            word = tokens.word()
+            if word == "CONDSTORE" and not condstore:
+                condstore = True
+            elif word == "QRESYNC" and resync is None:
+                resync = _resync(tokens)
+            else:
+                raise BadCommand("unknown SELECT parameter")
+            if not tokens.take(b" "):
+                break
+        tokens.expect(b")")
+    return commands.Select(mailbox, read_only, condstore, resync)
+
+
+def _resync(tokens: Tokens) -> commands.Resync:
+    tokens.space()
+    tokens.expect(b"(")
+    uid_validity = tokens.nz_number()
+    tokens.space()
+    mod_seq = tokens.mod_seq()
+    uids: UIDSet | None = None
+    matches: tuple[tuple[int, int], ...] = ()
+    if tokens.next_is(b" ") and not tokens.next_is(b" ("):
+        uids = _known_set(tokens)
+    if tokens.take(b" "):
+        tokens.expect(b"(")
+        numbers = parse_sequence_set(tokens.sequence_set()).numbers
+        matching = _known_set(tokens)
+        tokens.expect(b")")
+        if numbers.ranges[-1][1] >= STAR or len(numbers) != len(matching):
+            raise BadCommand("bad message sequence match data")
+        # A small sample is meant (RFC 7162 3.2.5.2); who sends a whole mailbox gets by without.
+        if len(numbers) <= MATCHES_MAX:
+            matches = tuple(zip(numbers, matching, strict=True))
+    tokens.expect(b")")
+    return commands.Resync(uid_validity, mod_seq, uids, matches)
+
+
+def _known_set(tokens: Tokens) -> UIDSet:
+    """A sequence-set without `*`, after a space."""
+    numbers = _numbers(tokens).numbers
+    if numbers.ranges[-1][1] >= STAR:
+        raise BadCommand("expected a set of numbers")
+    return numbers
+
+
 def _fetch(tokens: Tokens, by_uid: bool) -> commands.Fetch:
+    """`"FETCH" SP sequence-set SP items [SP "(" fetch-modifier *(SP fetch-modifier) ")"]` (RFC 4466 2.4, RFC 7162 7)"""
     numbers = _numbers(tokens)
     tokens.space()
-    return commands.Fetch(numbers, parse_fetch_items(tokens), by_uid)
+    items = parse_fetch_items(tokens)
+    changed_since, vanished = None, False
+    if tokens.take(b" "):
+        tokens.expect(b"(")
+        while True:
+            word = tokens.word()
+            if word == "CHANGEDSINCE" and changed_since is None:
+                tokens.space()
+                changed_since = tokens.mod_seq()
+            elif word == "VANISHED" and by_uid and not vanished:
+                vanished = True
+            else:
+                raise BadCommand("unknown FETCH modifier")
+            if not tokens.take(b" "):
+                break
+        tokens.expect(b")")
+        if changed_since is None:
+            raise BadCommand("VANISHED needs CHANGEDSINCE")
+        if Item.MODSEQ not in items:
+            items = (*items, Item.MODSEQ)
+    return commands.Fetch(numbers, items, by_uid, changed_since, vanished)
 
 
 def _store(tokens: Tokens, by_uid: bool) -> commands.Store:
-    """`store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))`"""
+    """
+    Flags to set, and from which MODSEQ on not to.
+
+        store = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")"] SP store-att-flags
+        store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
+
+    RFC 3501 9, RFC 7162 7
+    """
     numbers = _numbers(tokens)
     tokens.space()
+    unchanged_since = None
+    if tokens.take(b"("):
+        if tokens.word() != "UNCHANGEDSINCE":
+            raise BadCommand("unknown STORE modifier")
+        tokens.space()
+        unchanged_since = tokens.mod_seq()
+        tokens.expect(b")")
+        tokens.space()
     sign = b"+" if tokens.take(b"+") else b"-" if tokens.take(b"-") else b""
     word = tokens.word()
     if word not in ("FLAGS", "FLAGS.SILENT"):
         raise BadCommand("unknown STORE item")
     tokens.space()
-    return commands.Store(numbers, _STORE_OPERATIONS[sign], word != "FLAGS", tokens.store_flags(), by_uid)
+    operation, silent = _STORE_OPERATIONS[sign], word != "FLAGS"
+    return commands.Store(numbers, operation, silent, tokens.store_flags(), by_uid, unchanged_since)
+
+
+def _asks_mod_seq(key: SearchKey) -> bool:
+    return any(isinstance(leaf, ModSeqSince) for leaf in leaves(key))
 
 
 def _copy(tokens: Tokens, by_uid: bool, move: bool = False) -> commands.Copy:
@@ -327,8 +432,8 @@ _PARSERS: dict[str, Callable[[Tokens], object]] = {
     "STARTTLS": lambda tokens: commands.StartTLS(),
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
-    "SELECT": lambda tokens: commands.Select(_mailbox(tokens)),
-    "EXAMINE": lambda tokens: commands.Select(_mailbox(tokens), read_only=True),
+    "SELECT": lambda tokens: _select(tokens, read_only=False),
+    "EXAMINE": lambda tokens: _select(tokens, read_only=True),
     "CREATE": _create,
     "DELETE": lambda tokens: commands.Delete(_mailbox(tokens)),
     "RENAME": _rename,

@@ -14,13 +14,15 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
+from mailtraq_py.mail.changes import MessageState
 from mailtraq_py.mail.flags import RECENT, SYSTEM_FLAGS
-from mailtraq_py.mail.uidset import Range
+from mailtraq_py.mail.uidset import Range, UIDSet
 
 from . import mailboxname
 
 CRLF = b"\r\n"
 QUOTED_MAX_OCTETS = 1024
+_RANGES_IN_A_LINE = 500
 _ATOM = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+\Z')
 _QUOTABLE = re.compile(rb"[\x20-\x7e]*\Z")
 _TO_ESCAPE = re.compile(rb'(["\\])')
@@ -99,29 +101,56 @@ def expunges(numbers: Iterable[int]) -> bytes:
     return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
 
 
+def vanished(uids: UIDSet, earlier: bool = False) -> bytes:
+    """
+    `* VANISHED 405,407`; with `earlier` what was gone before the client counted (RFC 7162 3.2.10).
+
+    Many ranges become several responses, so that none is longer than a client reads.
+    """
+    start = b"* VANISHED (EARLIER) " if earlier else b"* VANISHED "
+    parts = [uids.ranges[place : place + _RANGES_IN_A_LINE] for place in range(0, len(uids.ranges), _RANGES_IN_A_LINE)]
+    return b"".join([start + str(UIDSet(part)).encode("ascii") + CRLF for part in parts])
+
+
 def flag_updates(
-    updates: Iterable[tuple[int, int, frozenset[str]]], first_recent: int, with_uid: bool
+    updates: Iterable[tuple[int, MessageState]], first_recent: int, with_uid: bool, with_mod_seq: bool = False
 ) -> bytes:
     """
-    FETCH responses with FLAGS alone.
+    FETCH responses with FLAGS.
 
     Args:
-        updates: (sequence number, UID, flags).
+        updates: sequence numbers and states.
         first_recent: UIDs from here on are \\Recent.
         with_uid: name the UID too, as UID commands do (RFC 3501 6.4.8).
+        with_mod_seq: name UID and MODSEQ (RFC 7162 3.2.4).
     """
+    if with_mod_seq:
+        return b"".join(
+            [
+                b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n"
+                % (number, uid, mod_seq, flag_list(flags, uid >= first_recent))
+                for number, (uid, mod_seq, flags) in updates
+            ]
+        )
     if with_uid:
         return b"".join(
             [
                 b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flag_list(flags, uid >= first_recent))
-                for number, uid, flags in updates
+                for number, (uid, _, flags) in updates
             ]
         )
     return b"".join(
         [
             b"* %d FETCH (FLAGS %b)\r\n" % (number, flag_list(flags, uid >= first_recent))
-            for number, uid, flags in updates
+            for number, (uid, _, flags) in updates
         ]
+    )
+
+
+def mod_seq_updates(updates: Iterable[tuple[int, MessageState]]) -> bytes:
+    """FETCH responses for a STORE that asked for no flags: UID and MODSEQ alone (RFC 7162 3.1.3)."""
+    return b"".join(
+        [b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, mod_seq) for number, (uid, mod_seq, _) in updates]
     )
 
 
@@ -136,7 +165,9 @@ def status(name: str, counts: Collection[tuple[str, int]]) -> bytes:
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), inside)
 
 
-def search(ranges: Iterable[Range]) -> bytes:
-    """`* SEARCH 2 84 882`"""
+def search(ranges: Iterable[Range], mod_seq: int = 0) -> bytes:
+    """`* SEARCH 2 84 882`; with the highest MODSEQ of what was found where that is asked (RFC 7162 3.1.6)."""
     numbers = [str(number) for low, high in ranges for number in range(low, high + 1)]
+    if numbers and mod_seq:
+        numbers.append(f"(MODSEQ {mod_seq})")
     return f"* SEARCH {' '.join(numbers)}\r\n".encode("ascii") if numbers else b"* SEARCH\r\n"

@@ -177,6 +177,8 @@ def _key(tokens: Tokens, word: str, charset: str, numbering: Numbering) -> Searc
         case "UID":
             tokens.space()
             return search.UIDs(numbering.uids_of_uids(parse_sequence_set(tokens.sequence_set())))
+        case "MODSEQ":
+            return search.ModSeqSince(_mod_seq(tokens))
         case "HEADER":
             name = _text(tokens, charset)
             return search.HeaderContains(name, _text(tokens, charset))
@@ -187,6 +189,21 @@ def _key(tokens: Tokens, word: str, charset: str, numbering: Numbering) -> Searc
         case "NEW":
             return search.And((search.UIDs(numbering.recent_uids()), _WORDS["UNSEEN"]))
     raise BadCommand("unknown search key")
+
+
+def _mod_seq(tokens: Tokens) -> int:
+    """
+    `[SP entry-name SP entry-type-req] SP mod-sequence-valzer`. There is one MODSEQ for all that belongs to a message,
+    so the entry is passed over (RFC 7162 3.1.5).
+    """
+    tokens.space()
+    if tokens.next_is(b'"'):
+        tokens.string()
+        tokens.space()
+        if tokens.word() not in ("ALL", "PRIV", "SHARED"):
+            raise BadCommand("unknown entry type")
+        tokens.space()
+    return tokens.mod_seq()
 
 
 def _text(tokens: Tokens, charset: str) -> str:

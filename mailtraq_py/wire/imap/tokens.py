@@ -14,6 +14,7 @@ import re
 from mailtraq_py.mail import flags as mailflags
 
 NUMBER_MAX = 0xFFFFFFFF
+MOD_SEQ_MAX = 0x7FFFFFFFFFFFFFFF
 FLAGS_MAX = 100
 # 8-bit octets in quoted strings are no IMAP4rev1, but clients send them in SEARCH, and RFC 9051 allows UTF-8 there.
 _ATOM = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+')
@@ -23,6 +24,7 @@ _TAG = re.compile(rb'[^(){ \x00-\x1f\x7f-\xff%*"\\+]{1,128}')
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPED = re.compile(rb"\\(.)")
 _NUMBER = re.compile(rb"[0-9]{1,10}")
+_MOD_SEQ = re.compile(rb"[0-9]{1,19}(?![0-9])")
 _SEQUENCE_SET = re.compile(rb"[0-9*:,]+")
 _NUMBER_START = tuple(b"%c" % octet for octet in b"0123456789*")
 _FLAG = re.compile(rb'\\?[^(){ \x00-\x1f\x7f-\xff%*"\\\]]+')
@@ -147,6 +149,13 @@ class Tokens:
         value = self.number()
         if value == 0:
             raise BadCommand("zero is not allowed here")
+        return value
+
+    def mod_seq(self) -> int:
+        """`1*DIGIT`, below 2**63 (RFC 7162 7, mod-sequence-valzer)."""
+        value = int(self.match(_MOD_SEQ, "expected a mod-sequence"))
+        if value > MOD_SEQ_MAX:
+            raise BadCommand("mod-sequence too large")
         return value
 
     def sequence_set(self) -> bytes:

@@ -9,7 +9,7 @@ numbers do not move: an EXPUNGE that may not be told yet leaves its message in i
     command   -> uids_of_numbers, uids_of_uids, numbers_of ...
     its end   -> tell(expunges=...) -> octets for the client
 
-RFC 3501 2.3.1, 5.5, 7.4.1; RFC 9051 5.5
+RFC 3501 2.3.1, 5.5, 7.4.1; RFC 9051 5.5; RFC 7162 3.2
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class View:
         first_recent: UIDs from here on are \\Recent in this session.
     """
 
-    __slots__ = ("_changed", "_gone", "_map", "_new", "_told", "first_recent", "mod_seq")
+    __slots__ = ("_changed", "_gone", "_heard", "_map", "_new", "_told", "first_recent", "mod_seq")
 
     def __init__(self, uids: Sequence[int], mod_seq: int, first_recent: int) -> None:
         self._map = UIDMap.from_uids(uids)
-        self.mod_seq = mod_seq
+        self.mod_seq = self._heard = mod_seq
         self.first_recent = first_recent
         self._new: list[int] = []
         self._gone = EMPTY
@@ -70,6 +70,15 @@ class View:
     def all_uids(self) -> UIDSet:
         """One range over all messages."""
         return self._between(1, self._map.last)
+
+    def known_uids(self) -> UIDSet:
+        """The UIDs of all messages the client knows of."""
+        return UIDSet(tuple(self._map.ranges()))
+
+    def matching_uid(self, matches: Sequence[tuple[int, int]]) -> int:
+        """The largest UID of (sequence number, UID) pairs, rising, that are as they are here; 0 without any."""
+        count, uid_at = self._map.count, self._map.uid_at
+        return max((uid for number, uid in matches if number <= count and uid_at(number - 1) == uid), default=0)
 
     def checked_uids(self, numbers: SequenceSet) -> UIDSet:
         """
@@ -119,10 +128,16 @@ class View:
         """Ranges of sequence numbers of those UIDs of a set that the client knows of."""
         return self._map.number_ranges(uids)
 
+    def numbered(self, states: Sequence[MessageState]) -> list[tuple[int, MessageState]]:
+        """States with their sequence numbers; those the client does not know of are left out."""
+        numbers = self._map.numbers_of([state[0] for state in states])
+        return [pair for pair in zip(numbers, states, strict=True) if pair[0]]
+
     # -- news ------------------------------------------------------------------------------------------
 
     def absorb(self, delta: MailboxDelta) -> None:
         """Take what changed; what was absorbed before may come again."""
+        self._heard = self.heard_mod_seq
         last = self._new[-1] if self._new else self._map.last
         told = self._told
         for state in delta.changed:
@@ -150,11 +165,18 @@ class View:
             }
 
     @property
+    def heard_mod_seq(self) -> int:
+        """Up to which MODSEQ the client has heard of everything: below what waits to be told (RFC 7162 3.2)."""
+        return self._heard if self.has_news else self.mod_seq
+
+    @property
     def has_news(self) -> bool:
         """Whether anything waits to be told, EXPUNGEs included."""
         return bool(self._new or self._changed or self._gone)
 
-    def tell(self, expunges: bool, with_uid: bool = False) -> bytes:
+    def tell(
+        self, expunges: bool, with_uid: bool = False, with_mod_seq: bool = False, by_vanished: bool = False
+    ) -> bytes:
         """
         All that may be told now.
 
@@ -162,20 +184,22 @@ class View:
             expunges: whether EXPUNGE may be among it: not while FETCH, STORE or SEARCH by number is answered, nor
                 while no command is (RFC 3501 7.4.1).
             with_uid: name UIDs beside flags, as answers to UID commands do.
+            with_mod_seq: name UIDs and MODSEQs (RFC 7162 3.2.4).
+            by_vanished: VANISHED instead of EXPUNGE (RFC 7162 3.2.10).
         """
         if not self.has_news:
             return b""
         pieces: list[bytes] = []
         if expunges and self._gone:
-            pieces.append(responses.expunges(self._expunge()))
+            gone = self._gone.intersection(self.known_uids())
+            numbers = self._expunge()
+            pieces.append(responses.vanished(gone) if by_vanished else responses.expunges(numbers))
         if self._changed:
             changed = [self._changed[uid] for uid in sorted(self._changed)]
             self._changed = {}
-            numbers = self.numbers_of(state.uid for state in changed)
-            updates = [
-                (number, state.uid, state.flags) for number, state in zip(numbers, changed, strict=True) if number
-            ]
-            pieces.append(responses.flag_updates(updates, self.first_recent, with_uid))
+            pieces.append(
+                responses.flag_updates(self.numbered(changed), self.first_recent, with_uid, with_mod_seq)
+            )
         if self._new:
             self._map.extend(self._new)
             self._new = []

@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailtraq_py.wire.imap.sequence import parse_sequence_set
+
 from .house import MESSAGE, House, heard, send
 
 NUMBERS = st.sampled_from(("1", "2", "1:*", "*", "2:3", "1,3", "3:1", "7:*", "4294967295:1"))
@@ -33,6 +35,11 @@ COMMANDS = st.one_of(
     st.builds("MOVE {} {}".format, NUMBERS, NAMES), st.builds("SEARCH {}".format, KEYS),
     st.builds("UID SEARCH {}".format, KEYS), st.builds("UID EXPUNGE {}".format, NUMBERS),
     st.sampled_from(("EXPUNGE", "CLOSE", "UNSELECT", "NOOP", "CHECK", "IDLE", 'LIST "" *', 'LSUB "" %')),
+    st.sampled_from(("ENABLE QRESYNC", "ENABLE CONDSTORE", "SELECT INBOX (CONDSTORE)", "SEARCH MODSEQ 3",
+                     "SELECT INBOX (QRESYNC (1 1 1:9 (1:2 1:2)))")),
+    st.builds("FETCH {} {} (CHANGEDSINCE 4)".format, NUMBERS, ITEMS),
+    st.builds("UID FETCH {} {} (CHANGEDSINCE 4 VANISHED)".format, NUMBERS, ITEMS),
+    st.builds("STORE {} (UNCHANGEDSINCE 5) +FLAGS.SILENT {}".format, NUMBERS, FLAGS),
 )  # fmt: skip
 
 
@@ -60,6 +67,9 @@ class Client:
     def take_in(self, lines: list[str]) -> None:
         """Count up and down; no number may be beyond the count."""
         for line in lines:
+            vanished = re.match(r"\* VANISHED (\d[\d:,]*)", line)
+            if vanished is not None:
+                self.count -= len(parse_sequence_set(vanished[1].encode()).numbers)
             match = re.match(r"\* (\d+) (EXISTS|EXPUNGE|FETCH)", line)
             if match is None:
                 continue
