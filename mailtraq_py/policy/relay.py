@@ -243,10 +243,11 @@ class RelayFacts:
         return Fact(f"sender_in:{word}", question)
 
     def recipient_in(self, word: str, listed: AddressList) -> Fact:
-        """`recipient_in:LIST`: a pattern names the recipient."""
+        """`recipient_in:LIST`: a pattern names the recipient; where the directory rewrites it, what mail would go to."""
 
         async def question(facts: Facts) -> Unmet | None:
-            recipient = facts.forward_path.key if facts.forward_path else ""
+            path = facts.destination.path if isinstance(facts.destination, Remote) else facts.forward_path
+            recipient = path.key if path else ""
             return None if recipient and listed.matches(recipient) else Unmet(f"<{recipient}> is not in {word}")
 
         return Fact(f"recipient_in:{word}", question)

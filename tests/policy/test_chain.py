@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.connection import Connection, Protocol, TLSInfo
-from mailtraq_py.interfaces.directory import Account
+from mailtraq_py.interfaces.directory import Account, Remote
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import parse_address
@@ -73,6 +73,20 @@ class Says:
 def verdict(opinion: Opinion, reason: str, **more: object) -> Verdict:
     """A check's answer."""
     return Verdict(opinion, "says", reason, **more)  # type: ignore[arg-type]
+
+
+class RewrittenTests(SynchronousTestCase):
+    """Recipients that the directory leads elsewhere."""
+
+    def test_always_to(self) -> None:
+        """A list of recipients names what mail would go to: rewriting makes no open relay of our own domain in it."""
+        relay = MailtraqRelay(auth=True, always_to=entries(["*@example.test", "*@partner.example"]))
+        policy = built(PolicySettings("mx.example.test", services=(ServiceSettings("mx", relay=relay),)))
+        for leads_to, permitted in (("victim@far.example", False), ("x@partner.example", True)):
+            said = ForwardPath(parse_address("victim%far.example@example.test"))
+            destination = Remote(ForwardPath(parse_address(leads_to)))
+            facts = replace(facts_of(), reverse_path=ReversePath(None), forward_path=said, destination=destination)
+            self.assertEqual(run(policy.decide(Stage.RECIPIENT, facts)).is_permit, permitted)
 
 
 class Chain(SynchronousTestCase):

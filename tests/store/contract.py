@@ -189,6 +189,15 @@ class AcceptanceContract(StoreCase):
         self.assertEqual((await self.boxes.status("INBOX")).messages, 1)
         self.assertEqual((await self.boxes.status("Archive")).messages, 1)
 
+    async def test_a_mailbox_in_another_case(self) -> None:
+        """What senders write behind a delimiter finds its mailbox whatever the case; the exact name comes first."""
+        await self.boxes.create("Lists/Python")
+        await self.boxes.create("ARCHIVE")
+        for name in ("lists/PYTHON", "archive", "ARCHIVE", "inbox"):
+            await self.deliver(message(), name)
+        counts = [(await self.boxes.status(name)).messages for name in ("Lists/Python", "Archive", "ARCHIVE", "INBOX")]
+        self.assertEqual(counts, [1, 1, 1, 1])
+
     async def test_one_content_for_many(self) -> None:
         """Recipients share the octets, each with a head of its own."""
         bob = await self.store.administration.add_account("bob@example.test", PASSWORD)

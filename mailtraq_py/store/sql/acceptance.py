@@ -201,7 +201,8 @@ def _targets(entry: Entry, ledger: Ledger) -> list[MailboxCounters]:
             account = ledger.account(copy.account_id)
             mailbox = ledger.find_mailbox(copy.account_id, copy.mailbox)
             if mailbox is None and not entry.strict:
-                mailbox = ledger.find_mailbox(copy.account_id, INBOX)
+                mailbox = ledger.find_mailbox_any_case(copy.account_id, copy.mailbox)
+                mailbox = mailbox or ledger.find_mailbox(copy.account_id, INBOX)
             if mailbox is None or account is None:
                 raise NoSuchMailbox(copy.mailbox) if entry.strict else TemporaryFailure("account has gone")
             targets.append(mailbox)

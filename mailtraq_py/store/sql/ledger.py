@@ -15,10 +15,12 @@ from mailtraq_py.interfaces.failures import NoSuchMailbox
 from mailtraq_py.mail.changes import Change, MailboxChanged
 from mailtraq_py.mail.flags import DELETED, SEEN, SYSTEM_BITS
 
-from .rows import Cursor, Row, one, update_from
+from .rows import Cursor, Row, every, one, update_from
 
 SEEN_BIT = SYSTEM_BITS[SEEN]
 DELETED_BIT = SYSTEM_BITS[DELETED]
+
+_ANY_CASE_MAX = 1000
 
 MAILBOX_COLUMNS = (
     "id, account_id, parent_id, name, special_use, uid_validity, uid_next, highest_mod_seq, changed_mod_seq,"
@@ -129,6 +131,11 @@ class Ledger:
                 self._names[key] = self._mailboxes.setdefault(row[0], MailboxCounters(*row[:-1]))
         return self._names[key]
 
+    def find_mailbox_any_case(self, account_id: int, name: str) -> MailboxCounters | None:
+        """The same for a name as senders write it behind a delimiter: local parts have no regard for case."""
+        found = name_any_case(self.cursor, account_id, name)
+        return None if found is None else self.find_mailbox(account_id, found)
+
     def touch(self, mailbox: MailboxCounters, only_new: bool = False) -> int:
         """
         Note that a mailbox changes, and give the transaction's MODSEQ.
@@ -223,6 +230,24 @@ def find_node(cursor: Cursor, account_id: int, name: str, columns: str) -> Row |
         f"SELECT {columns} FROM mailboxes WHERE account_id = ? AND parent_id = ? AND name = ?",
         (account_id, parent_id, levels[-1]),
     )
+
+
+def name_any_case(cursor: Cursor, account_id: int, name: str) -> str | None:
+    """The name of the first mailbox that differs in case alone, None where there is none."""
+    parent_id: object = 0
+    found = []
+    for level in name.split("/"):
+        rows = every(
+            cursor,
+            "SELECT id, name FROM mailboxes WHERE account_id = ? AND parent_id = ? ORDER BY id LIMIT ?",
+            (account_id, parent_id, _ANY_CASE_MAX),
+        )
+        row = next((row for row in rows if row[1].casefold() == level.casefold()), None)
+        if row is None:
+            return None
+        parent_id = row[0]
+        found.append(row[1])
+    return "/".join(found)
 
 
 def take_numbers(cursor: Cursor, name: str, count: int) -> int:
