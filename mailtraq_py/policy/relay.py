@@ -243,7 +243,7 @@ class RelayFacts:
         return Fact(f"sender_in:{word}", question)
 
     def recipient_in(self, word: str, listed: AddressList) -> Fact:
-        """`recipient_in:LIST`: a pattern names the recipient; where the directory rewrites it, what mail would go to."""
+        """`recipient_in:LIST`: a pattern names the recipient, as the directory rewrites it: where mail would go."""
 
         async def question(facts: Facts) -> Unmet | None:
             path = facts.destination.path if isinstance(facts.destination, Remote) else facts.forward_path
