@@ -38,7 +38,7 @@ def domain_add(name: str, alias_of: str | None, config: str | None) -> None:
     click.echo(f"{name} is hosted.")
 
 
-@domain.command("list")
+@domain.command("list", epilog="\b\nExample:\n  mailtraq domain list --json")
 @json_option
 @config_option
 def domain_list(config: str | None, as_json: bool) -> None:
@@ -53,7 +53,7 @@ def domain_list(config: str | None, as_json: bool) -> None:
         print_table(("DOMAIN", "ALIAS OF", "ACCOUNTS"), [(each.name, each.alias_of, each.accounts) for each in domains])
 
 
-@domain.command("delete")
+@domain.command("delete", epilog="\b\nExample:\n  mailtraq domain delete example.net")
 @click.argument("name", metavar="DOMAIN")
 @config_option
 def domain_delete(name: str, config: str | None) -> None:
@@ -105,7 +105,7 @@ def account_add(
     click.echo(f"{added_account.address} added.")
 
 
-@account.command("list")
+@account.command("list", epilog="\b\nExamples:\n  mailtraq account list\n  mailtraq account list example.org --json")
 @click.argument("domain_name", metavar="[DOMAIN]", required=False)
 @json_option
 @config_option
@@ -189,7 +189,7 @@ def account_password(address: str, password_stdin: bool, config: str | None) -> 
     click.echo(f"{address} has a new password.")
 
 
-@account.command("delete")
+@account.command("delete", epilog="\b\nExample:\n  mailtraq account delete bob@example.org")
 @click.argument("address")
 @config_option
 def account_delete(address: str, config: str | None) -> None:
@@ -222,7 +222,7 @@ def alias_add(address: str, targets: tuple[str, ...], config: str | None) -> Non
     click.echo(f"{address} leads to {', '.join(targets)}.")
 
 
-@alias.command("list")
+@alias.command("list", epilog="\b\nExample:\n  mailtraq alias list --json")
 @json_option
 @config_option
 def alias_list(config: str | None, as_json: bool) -> None:
@@ -235,7 +235,7 @@ def alias_list(config: str | None, as_json: bool) -> None:
         print_table(("ALIAS", "LEADS TO"), [(each.address, ", ".join(each.targets)) for each in aliases])
 
 
-@alias.command("delete")
+@alias.command("delete", epilog="\b\nExample:\n  mailtraq alias delete sales@example.org")
 @click.argument("address")
 @config_option
 def alias_delete(address: str, config: str | None) -> None:

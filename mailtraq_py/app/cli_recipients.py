@@ -58,7 +58,7 @@ def list_add(
     click.echo(f"{address}: {added} member{'' if added == 1 else 's'} added.")
 
 
-@distribution_list.command("remove")
+@distribution_list.command("remove", epilog="\b\nExample:\n  mailtraq list remove staff@example.org bob@example.org")
 @click.argument("address", metavar="LIST")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
 @config_option
@@ -69,7 +69,7 @@ def list_remove(address: str, members: tuple[str, ...], config: str | None) -> N
     click.echo(f"{address}: {removed} member{'' if removed == 1 else 's'} removed.")
 
 
-@distribution_list.command("members")
+@distribution_list.command("members", epilog="\b\nExample:\n  mailtraq list members staff@example.org")
 @click.argument("address", metavar="LIST")
 @json_option
 @config_option
@@ -84,7 +84,7 @@ def list_members(address: str, config: str | None, as_json: bool) -> None:
             click.echo(member)
 
 
-@distribution_list.command("list")
+@distribution_list.command("list", epilog="\b\nExample:\n  mailtraq list list --json")
 @json_option
 @config_option
 def list_list(config: str | None, as_json: bool) -> None:
@@ -103,7 +103,7 @@ def list_list(config: str | None, as_json: bool) -> None:
         print_table(("LIST", "OWNER", "POSTING", "MEMBERS"), rows)
 
 
-@distribution_list.command("delete")
+@distribution_list.command("delete", epilog="\b\nExample:\n  mailtraq list delete staff@example.org")
 @click.argument("address", metavar="LIST")
 @config_option
 def list_delete(address: str, config: str | None) -> None:

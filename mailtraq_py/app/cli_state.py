@@ -29,7 +29,7 @@ def recent() -> None:
     """Recent logins: addresses that may pass and relay because somebody collected mail from there."""
 
 
-@recent.command("list")
+@recent.command("list", epilog="\b\nExample:\n  mailtraq recent list --json")
 @json_option
 @config_option
 def recent_list(config: str | None, as_json: bool) -> None:
@@ -112,7 +112,7 @@ def queue() -> None:
     """Mail that waits to leave."""
 
 
-@queue.command("list")
+@queue.command("list", epilog="\b\nExamples:\n  mailtraq queue list\n  mailtraq queue list --limit 20 --json")
 @click.option("--limit", type=click.IntRange(min=1), default=1000, help="At most so many rows, soonest due first.")
 @json_option
 @config_option

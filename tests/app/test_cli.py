@@ -1,0 +1,40 @@
+"""
+The command line as a whole: help and exit codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+from click.testing import CliRunner
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailtraq_py.app.cli import main
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of each command that is not a group."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+class HelpTests(SynchronousTestCase):
+    """What a person sees who asks."""
+
+    def test_examples(self) -> None:
+        """Each command's help ends with an example of that command, which begins as one types it."""
+        for path in commands(main):
+            result = CliRunner().invoke(main, [*path, "--help"])
+            self.assertEqual(result.exit_code, 0)
+            self.assertIn(f"\n    mailtraq {' '.join(path)}", result.output.partition("\n  Example")[2], path)
+
+    def test_usage(self) -> None:
+        """An unknown command, option or a missing argument ends with 2, and without a traceback."""
+        for words in (["nothing"], ["account", "add", "--nothing"], ["domain", "add"], ["firewall", "test", "1.2.3.4"]):
+            result = CliRunner().invoke(main, words)
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn("Usage: ", result.output)
