@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from mailtraq_py.delivery.accept import Accept, AcceptSettings
 from mailtraq_py.delivery.journal import Journal
 from mailtraq_py.delivery.reports import Reports
+from mailtraq_py.interfaces.directory import Account
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.net.resolver import Resolver
 from mailtraq_py.net.tls import TLSContexts
@@ -32,7 +33,7 @@ from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.history import DecisionHistory
 from mailtraq_py.policy.ratelimit import Bans
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
-from mailtraq_py.policy.settings import PolicySettings
+from mailtraq_py.policy.settings import FixedLogin, PolicySettings
 from mailtraq_py.queue.attempt import Carrier
 from mailtraq_py.queue.capture import Capture
 from mailtraq_py.queue.connections import Connections
@@ -42,6 +43,7 @@ from mailtraq_py.queue.runner import Runner
 from mailtraq_py.queue.settings import OutboundSettings
 from mailtraq_py.servers.login import Logins
 from mailtraq_py.store.store import Store
+from mailtraq_py.wire.sasl import PasswordCredentials
 
 from .config import Configuration
 from .judging import judge
@@ -129,7 +131,7 @@ class Server:
             lambda: self._policy,
             store,
             self._accept,
-            Logins(lambda: self._policy, store.directory, self._recent, reactor),
+            Logins(lambda: self._policy, store.directory, self._recent, reactor, self._fixed_login),
             self._recent,
             tls,
             reactor,
@@ -214,6 +216,20 @@ class Server:
         )
         await self._recorder.stop()
         await self._store.close()
+
+    def _fixed_login(
+        self, service: str, credentials: PasswordCredentials, client: str
+    ) -> Awaitable[Account | None] | None:
+        fixed = self._policy.fixed_login(service)
+        return None if fixed is None else self._check_fixed(fixed, credentials, client)
+
+    async def _check_fixed(
+        self, fixed: FixedLogin, credentials: PasswordCredentials, client: str
+    ) -> Account | None:
+        """The password is hashed for a wrong name too, which must take as long."""
+        right = await self._store.directory.verify_hash(fixed.password_hash, credentials.password, client)
+        name = fixed.login.lower()
+        return Account(0, name, "") if right and credentials.login.lower() == name else None
 
     def _carrier(self, settings: OutboundSettings) -> Carrier:
         store = self._store

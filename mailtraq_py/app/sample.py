@@ -150,12 +150,19 @@ _POLICY_KEYS = """\
 # dns_black = []                    # zones, as "zen.spamhaus.org"
 # dns_white = []
 # dns_trigger = 1                   # how many black zones must list a client
-# dns_seconds = 5                   # for all of them together; no answer is no opinion
+# dns_seconds = 5                   # how long a session waits for DNS in all; then no answer is no opinion
 
 [smtp.tarpit]
 # delay_seconds = 0                 # answer what is black-listed this slowly and refuse it after the data
 # block_after_failed_recipients = 0  # block an address after so many unknown recipients
 # block_seconds = 600
+
+[smtp.large_messages]
+# max_octets = 0                    # larger messages are refused here, 552; 0: only limits.max_message_octets holds
+# exempt_lan = true
+# exempt_authenticated = false
+# exempt_addresses = []             # firewall entries
+# exempt_senders = []               # address patterns
 """
 
 _MAILTRAQ_RELAY = """\

@@ -321,6 +321,16 @@ class Tarpit(Table):
     block_seconds: WholeSeconds = 600
 
 
+class LargeMessages(Table):
+    """[smtp.large_messages]"""
+
+    max_octets: Count = 0
+    exempt_lan: bool = True
+    exempt_authenticated: bool = False
+    exempt_addresses: Texts = ()
+    exempt_senders: Texts = ()
+
+
 class Service(Table):
     """What [[smtp]], [[pop3]] and [[imap]] share; `name` and `listen` left out follow from role and tls."""
 
@@ -346,6 +356,7 @@ class SMTPService(Service):
     helo: Helo = Helo.model_construct()
     lists: Lists = Lists.model_construct()
     tarpit: Tarpit = Tarpit.model_construct()
+    large_messages: LargeMessages = LargeMessages.model_construct()
 
 
 class POP3Service(Service):

@@ -123,6 +123,9 @@ class _PolicyReader:
             helo=self._fill(policy.HeloSettings, service.helo, (*path, "helo")),
             lists=self._fill(policy.ListsSettings, service.lists, (*path, "lists")),
             tarpit=self._fill(policy.TarpitSettings, service.tarpit, (*path, "tarpit")),
+            large_messages=self._fill(
+                policy.LargeMessagesSettings, service.large_messages, (*path, "large_messages")
+            ),
         )
 
     def _relay(self, relay: sections.RelayTable, path: KeyPath) -> policy.RelaySettings:

@@ -26,7 +26,9 @@ from .dnsbl import DNSListCheck
 from .firewall import FirewallList, parse_rules
 from .firewallrule import Rule
 from .helo import LocalHeloCheck, ResolvableHeloCheck
+from .largemessages import LargeMessageCheck
 from .mailboxlists import MailboxListsCheck
+from .patience import Patience
 from .presets import compile_relay
 from .problems import BadPolicy, Problems, parse_refusal
 from .ratelimit import BanCheck, Bans, IBans
@@ -50,6 +52,7 @@ from .settings import (
     UNKNOWN_RECIPIENT_RULES,
     AbilityRelay,
     Entry,
+    FixedLogin,
     IMailRelay,
     PolicySettings,
     ServiceSettings,
@@ -190,10 +193,11 @@ class _Builder:
         stages[Stage.CONNECT] = (access, *self._ranges(service, key, trust), *((ban,) if ban else ()))
         self._check_word(f"{key}.auth_without_tls", service.auth_without_tls, PLAINTEXT_RULES)
         stages[Stage.LOGIN] = (PlaintextCheck(trust, service.auth_without_tls),)
-        stages[Stage.AUTHENTICATED] = (AccountCheck(_only_login(service)),)
+        fixed = _fixed_login(service)
+        stages[Stage.AUTHENTICATED] = (AccountCheck(fixed.login.lower() if fixed is not None else ""),)
         if service.protocol in (Protocol.SMTP, Protocol.LMTP):
             self._smtp(service, key, trust, shared, ban, stages)
-        return ServiceChain(stages, ban, trust, service.auth_without_tls)
+        return ServiceChain(stages, ban, trust, service.auth_without_tls, _fixed_login(service))
 
     def _ranges(self, service: ServiceSettings, key: str, trust: Trust) -> tuple[ICheck, ...]:
         relay = service.relay
@@ -217,8 +221,10 @@ class _Builder:
         facts = RelayFacts(trust, service.role, shared.grants, self._directory)
         form = compile_relay(service.relay, f"{key}.relay", facts, self._problems)
         grants = shared.grants if "recent_login" in form.words else None
-        stages[Stage.HELLO] = self._helo(service, trust)
-        stages[Stage.SENDER] = self._senders(service, key, trust, shared, grants)
+        patience = Patience(self._clock, service.lists.dns_seconds)
+        large = self._large_messages(service, key, trust)
+        stages[Stage.HELLO] = self._helo(service, trust, patience)
+        stages[Stage.SENDER] = (*large, *self._senders(service, key, trust, shared, grants, patience))
         blacklisted = BlacklistedCheck(
             trust,
             parse_patterns(service.lists.black_recipients, f"{key}.lists.black_recipients", self._problems),
@@ -237,14 +243,14 @@ class _Builder:
             RelayCheck(form, _takes_mapped(service)),
         )
         stages[Stage.EXPAND] = (ExpandCheck(outsiders, self._settings.lists_access.remote_expand),)
-        stages[Stage.MESSAGE] = (blacklisted,) if service.tarpit.delay_seconds > 0 else ()
+        stages[Stage.MESSAGE] = (*large, *((blacklisted,) if service.tarpit.delay_seconds > 0 else ()))
 
-    def _helo(self, service: ServiceSettings, trust: Trust) -> tuple[ICheck, ...]:
+    def _helo(self, service: ServiceSettings, trust: Trust, patience: Patience) -> tuple[ICheck, ...]:
         checks: list[ICheck] = []
         if service.helo.refuse_local and service.role is Role.MX:
             checks.append(LocalHeloCheck(trust, self._directory, self._hostname()))
         if service.helo.refuse_unresolvable:
-            checks.append(ResolvableHeloCheck(trust, self._resolver))
+            checks.append(ResolvableHeloCheck(trust, self._resolver, patience))
         return tuple(checks)
 
     def _hostname(self) -> str:
@@ -255,7 +261,13 @@ class _Builder:
             return ""
 
     def _senders(
-        self, service: ServiceSettings, key: str, trust: Trust, shared: _Shared, grants: RecentGrants | None
+        self,
+        service: ServiceSettings,
+        key: str,
+        trust: Trust,
+        shared: _Shared,
+        grants: RecentGrants | None,
+        patience: Patience,
     ) -> tuple[ICheck, ...]:
         senders = service.senders
         lists = service.lists
@@ -283,14 +295,28 @@ class _Builder:
                 parse_patterns(lists.white_senders, f"{key}.lists.white_senders", self._problems),
             )
         if lists.dns_black:
-            ordered["dns_lists"] = DNSListCheck(trust, lists, self._resolver, self._clock)
+            ordered["dns_lists"] = DNSListCheck(trust, lists, self._resolver, patience)
         if senders.verify_return_path:
-            ordered["return_path"] = ReturnPathCheck(trust, self._directory, self._resolver)
+            ordered["return_path"] = ReturnPathCheck(trust, self._directory, self._resolver, patience)
         for word in senders.order:
             self._check_word(f"{key}.senders.order", word, SENDER_ORDER)
             if word in ordered:
                 checks.append(ordered.pop(word))
         return (*checks, *(ordered[word] for word in SENDER_ORDER if word in ordered))
+
+    def _large_messages(self, service: ServiceSettings, key: str, trust: Trust) -> tuple[ICheck, ...]:
+        large = service.large_messages
+        key = f"{key}.large_messages"
+        addresses = parse_rules(large.exempt_addresses, f"{key}.exempt_addresses", self._problems)
+        senders = parse_patterns(large.exempt_senders, f"{key}.exempt_senders", self._problems)
+        if large.max_octets <= 0:
+            return ()
+        exempt = FirewallList(addresses)
+        return (
+            LargeMessageCheck(
+                trust, large.max_octets, large.exempt_lan, large.exempt_authenticated, exempt, senders
+            ),
+        )
 
     def _local_recipients(self, service: ServiceSettings, outsiders: Outsiders) -> LocalRecipientCheck:
         return LocalRecipientCheck(
@@ -315,8 +341,5 @@ def _outsiders(service: ServiceSettings, trust: Trust) -> Outsiders:
     return Outsiders(trust, FirewallList(parse_rules(entries, "", Problems())))
 
 
-def _only_login(service: ServiceSettings) -> str:
-    relay = service.relay
-    if isinstance(relay, AbilityRelay) and relay.auth_only is not None:
-        return relay.auth_only.login.lower()
-    return ""
+def _fixed_login(service: ServiceSettings) -> FixedLogin | None:
+    return service.relay.auth_only if isinstance(service.relay, AbilityRelay) else None

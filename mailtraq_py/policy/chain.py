@@ -22,6 +22,7 @@ from mailtraq_py.mail.reply import Reply
 from .problems import PolicyError
 from .ratelimit import BanCheck
 from .recentlogin import RecentLoginRules
+from .settings import FixedLogin
 from .trust import Trust
 
 NOBODY = "nobody"  # who decided where no check spoke
@@ -33,12 +34,16 @@ NO_GROUND = Reply(550, "Relaying not allowed", "5.7.1")
 
 @dataclass(frozen=True, slots=True)
 class ServiceChain:
-    """One service's checks by stage; `ban` counts failed recipients, or is None."""
+    """
+    One service's checks by stage; `ban` counts failed recipients, or is None; `fixed_login` is the one login that
+    counts here, or None.
+    """
 
     stages: Mapping[Stage, tuple[ICheck, ...]]
     ban: BanCheck | None = None
     trust: Trust = field(default_factory=Trust)
     plaintext_rule: str = "loopback"
+    fixed_login: FixedLogin | None = None
 
 
 @implementer(IPolicy)
@@ -75,6 +80,11 @@ class Policy:
         """Whether plaintext mechanisms may be offered to this client without TLS."""
         chain = self.services.get(service)
         return chain is not None and chain.trust.may_use_plaintext(client, chain.plaintext_rule)
+
+    def fixed_login(self, service: str) -> FixedLogin | None:
+        """The one login that counts on a service, None where those of accounts do."""
+        chain = self.services.get(service)
+        return None if chain is None else chain.fixed_login
 
     def plaintext_rule(self, service: str) -> str:
         """The service's `auth_without_tls`; "never" where there is no such service."""

@@ -6,13 +6,11 @@ RFC 5782
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
@@ -20,6 +18,7 @@ from mailtraq_py.interfaces.net import IResolver, NoSuchName
 from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
 
 from .firewall import parse_client
+from .patience import Patience
 from .senders import BLACKLISTED
 from .settings import ListsSettings
 from .trust import Trust
@@ -29,16 +28,15 @@ from .trust import Trust
 @dataclass(frozen=True, slots=True)
 class DNSListCheck:
     """
-    SENDER: all zones are asked at once; a zone that has not answered within `dns_seconds` lists nobody.
+    SENDER: all zones are asked at once; a zone that has not answered in the session's time lists nobody.
 
-    The check can only mark, so a dead DNS server costs time and nothing else. `clock` bounds the time; where it is None
-    the resolver's own limits do.
+    The check can only mark, so a dead DNS server costs time and nothing else.
     """
 
     trust: Trust
     settings: ListsSettings
     resolver: IResolver
-    clock: IReactorTime | None = None
+    patience: Patience
     name = "dns_lists"
     can_permit = False
 
@@ -51,23 +49,26 @@ class DNSListCheck:
         if not reversed_address:
             return None
         zones = (*self.settings.dns_white, *self.settings.dns_black)
-        asked = gatherResults([self._asked(f"{reversed_address}.{zone}") for zone in zones])
-        listed = dict(zip(zones, await asked, strict=True))
-        if any(listed[zone] for zone in self.settings.dns_white):
+        listed: dict[str, bool] = {}
+        with suppress(TemporaryFailure):  # what has been answered until then counts
+            await self.patience.wait(facts.connection.session_id, self._ask_all(reversed_address, zones, listed))
+        if any(listed.get(zone) for zone in self.settings.dns_white):
             return None
-        black = [zone for zone in self.settings.dns_black if listed[zone]]
+        black = [zone for zone in self.settings.dns_black if listed.get(zone)]
         if not black or len(black) < self.settings.dns_trigger:
             return None
         ground = f"{client} in {', '.join(black)}"
         marks = frozenset({f"{BLACKLISTED} {ground}"})
         return Verdict(Opinion.PERMIT, self.name, f"marked {BLACKLISTED}: {ground}", marks=marks)
 
-    def _asked(self, name: str) -> Deferred[bool]:
-        answer: Deferred[bool] = Deferred.fromCoroutine(self._is_listed(name))
-        if self.clock is not None:
-            answer.addTimeout(self.settings.dns_seconds, self.clock)
-            answer.addErrback(_nobody)
-        return answer
+    async def _ask_all(self, reversed_address: str, zones: tuple[str, ...], listed: dict[str, bool]) -> None:
+        """Put each answer into `listed` as it comes."""
+
+        async def look(zone: str) -> None:
+            listed[zone] = await self._is_listed(f"{reversed_address}.{zone}")
+
+        for asked in [Deferred.fromCoroutine(look(zone)) for zone in zones]:
+            await asked
 
     async def _is_listed(self, name: str) -> bool:
         try:
@@ -76,11 +77,6 @@ class DNSListCheck:
             return False
         # 127.255.255.0/24 is how zones answer a question they refuse; anything outside 127/8 is a parked domain.
         return any(answer.startswith("127.") and not answer.startswith("127.255.255.") for answer in answers)
-
-
-def _nobody(failure: Any) -> bool:
-    failure.trap(DeferredTimeout)
-    return False
 
 
 def reverse_labels(client: str) -> str:

@@ -15,6 +15,7 @@ from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
 from mailtraq_py.mail.address import fold_domain
 from mailtraq_py.mail.reply import Reply
 
+from .patience import Patience
 from .senders import has_mail_host
 from .trust import Trust
 
@@ -49,6 +50,7 @@ class ResolvableHeloCheck:
 
     trust: Trust
     resolver: IResolver
+    patience: Patience
     name = "helo"
     can_permit = False
 
@@ -59,13 +61,16 @@ class ResolvableHeloCheck:
         name = _folded(facts.helo)
         if name.startswith("["):
             return None
+        reply = Reply(550, "The name in your greeting does not resolve", "5.7.1")
+        if not name:
+            return Verdict(Opinion.REFUSE, self.name, f"{facts.helo} does not resolve", reply)
         try:
-            if name and await has_mail_host(self.resolver, name):
+            asking = has_mail_host(self.resolver, name)
+            if await self.patience.wait(facts.connection.session_id, asking):
                 return None
         except TemporaryFailure:
             return None
-        reply = Reply(550, "The name in your greeting does not resolve", "5.7.1")
-        return Verdict(Opinion.REFUSE, self.name, f"{name or facts.helo} does not resolve", reply)
+        return Verdict(Opinion.REFUSE, self.name, f"{name} does not resolve", reply)
 
 
 def _folded(helo: str | None) -> str:

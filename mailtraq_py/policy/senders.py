@@ -19,6 +19,7 @@ from mailtraq_py.mail.reply import Reply
 
 from .addresslist import AddressList, KillList
 from .firewall import FirewallList
+from .patience import Patience
 from .recentlogin import Clock, RecentGrants
 from .trust import Trust
 
@@ -178,6 +179,7 @@ class ReturnPathCheck:
     trust: Trust
     directory: IDirectory
     resolver: IResolver
+    patience: Patience
     name = "return_path"
     can_permit = False
 
@@ -190,7 +192,7 @@ class ReturnPathCheck:
         if domain.startswith("[") or await self.directory.is_local_domain(domain):
             return None
         try:
-            if await has_mail_host(self.resolver, domain):
+            if await self.patience.wait(facts.connection.session_id, has_mail_host(self.resolver, domain)):
                 return None
         except TemporaryFailure as failure:
             reply = Reply(451, "The sender's domain could not be looked up, try again later", "4.4.3")

@@ -202,7 +202,7 @@ class ListsSettings:
     `[smtp.lists]`. Addresses are firewall entries, senders and recipients address patterns; white wins over black.
 
     `dns_black` and `dns_white` are zones; a client is black-listed when at least `dns_trigger` of the black zones list
-    it and no white one does. `dns_seconds` bounds the wait for all of them together.
+    it and no white one does. `dns_seconds` is how long a session waits for DNS, all its questions together.
     """
 
     black_addresses: Entries = ()
@@ -230,6 +230,17 @@ class TarpitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeMessagesSettings:
+    """`[smtp.large_messages]`: past `max_octets` (0: no limit of its own) a message is refused, but for the exempt."""
+
+    max_octets: int = 0
+    exempt_lan: bool = True
+    exempt_authenticated: bool = False
+    exempt_addresses: Entries = ()
+    exempt_senders: Entries = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """
     One service of any protocol. `role` and the tables below `auth_without_tls` are SMTP's alone.
@@ -253,6 +264,7 @@ class ServiceSettings:
     helo: HeloSettings = HeloSettings()
     lists: ListsSettings = ListsSettings()
     tarpit: TarpitSettings = TarpitSettings()
+    large_messages: LargeMessagesSettings = LargeMessagesSettings()
 
 
 # --- server-wide tables --------------------------------------------------------------------------------------

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from mailtraq_py.interfaces.connection import Protocol
+from mailtraq_py.interfaces.connection import Connection, Protocol
 from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
 from mailtraq_py.interfaces.policy import Facts, IPolicy, IRecentLogins, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import parse_address
@@ -33,6 +33,12 @@ from mailtraq_py.wire.sasl import PLAINTEXT_MECHANISMS, CramResponse, PasswordCr
 from .peer import address_group
 
 Credentials = PasswordCredentials | CramResponse
+
+FixedLogin = Callable[[str, PasswordCredentials, str], "Awaitable[Account | None] | None"]
+"""
+Asked with service, credentials and client: None where the service takes the logins of accounts; else who has logged in
+with the service's one fixed login, which is no account and has the number 0.
+"""
 
 DELAY_MAX_SECONDS = 30.0
 FAILURES_KEPT_SECONDS = 900.0
@@ -79,6 +85,7 @@ class Logins:
         directory: who has which password.
         recent: the whitelist, written for POP3 and IMAP.
         reactor: for the wait before a failure is told; without one nobody waits.
+        fixed_login: see `FixedLogin`.
     """
 
     log = Logger()
@@ -89,11 +96,13 @@ class Logins:
         directory: IDirectory,
         recent: IRecentLogins,
         reactor: IReactorTime | None = None,
+        fixed_login: FixedLogin | None = None,
     ) -> None:
         self._policy = policy
         self._directory = directory
         self._recent = recent
         self._reactor = reactor
+        self._fixed_login = fixed_login
         self._failures = FailedLogins()
 
     async def mechanisms(self, plaintext: bool) -> tuple[str, ...]:
@@ -133,9 +142,7 @@ class Logins:
             # An account that has not opted in cannot be guessed at in this way: no ban may follow from it.
             reason = "no CRAM-MD5 secret" if secret is None else "wrong credentials"
         else:
-            account = await self._directory.verify_password(
-                credentials.login, credentials.password, facts.connection.client
-            )
+            account = await self._verify(facts.connection, credentials)
             reason = "wrong credentials"
             if account is not None and not _acts_as_itself(account, credentials):
                 account, reason = None, "acts as another"
@@ -160,6 +167,17 @@ class Logins:
             recent_login=noted,
         )
         return LoginOutcome(account)
+
+    async def _verify(self, connection: Connection, credentials: PasswordCredentials) -> Account | None:
+        fixed = None
+        if self._fixed_login is not None:
+            fixed = self._fixed_login(connection.service, credentials, connection.client)
+        if fixed is not None:
+            return await fixed
+        found: Account | None = await self._directory.verify_password(
+            credentials.login, credentials.password, connection.client
+        )
+        return found
 
     async def _refuse_guess(self, facts: Facts, reason: str, verdict: Verdict | None) -> LoginOutcome:
         self._log_failure(facts, reason)

@@ -6,6 +6,8 @@ Every question is a few point reads on the reactor thread, 2 to 5 microseconds e
 
 from __future__ import annotations
 
+import zlib
+
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.directory import (
@@ -100,6 +102,16 @@ class Directory:
         if not remembered:
             await self._keep_up(row, password, upgraded)
         return account
+
+    async def verify_hash(self, hashed: str, password: bytes, client: str) -> bool:
+        """
+        Whether a password fits a hash that is no account's.
+
+        Raises:
+            TemporaryFailure: too many wait to have theirs checked.
+        """
+        right, _, _ = await self._passwords.check((0, zlib.crc32(hashed.encode()), hashed), password, client)
+        return right
 
     async def find_cram_secret(self, login: str) -> CramSecret | None:
         """See `IDirectory`."""

@@ -47,6 +47,8 @@ class SampleTests(SynchronousTestCase):
                 sections.Helo,
                 sections.Lists,
                 sections.Tarpit,
+                sections.LargeMessages,
+                sections.History,
                 sections.RecentLogin,
                 sections.Outbound,
                 sections.Log,
