@@ -25,6 +25,9 @@ T = TypeVar("T")
 _WILD = re.compile(r"[*?]")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _STANDS_FOR_STAR = "x"
+_END = r"\Z"
+
+WILD_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +101,36 @@ def fold_domain_pattern(domain: str) -> str:
 
 
 def _compile(text: str) -> re.Pattern[str]:
+    return re.compile(_expression(text, "(", ")"), re.IGNORECASE | re.DOTALL)
+
+
+def _expression(text: str, begin: str, end: str) -> str:
     """One group a star; all but the last are atomic with the piece behind them, so none is tried a second time."""
     pieces = [re.escape(piece).replace(r"\?", ".") for piece in text.split("*")]
     if len(pieces) == 1:
-        return re.compile(pieces[0] + r"\Z", re.IGNORECASE | re.DOTALL)
-    middle = "".join(f"(?>(.*?){piece})" for piece in pieces[1:-1])
-    return re.compile(f"{pieces[0]}{middle}(.*){pieces[-1]}\\Z", re.IGNORECASE | re.DOTALL)
+        return pieces[0] + _END
+    middle = "".join(f"(?>{begin}.*?{end}{piece})" for piece in pieces[1:-1])
+    return f"{pieces[0]}{middle}{begin}.*{end}{pieces[-1]}{_END}"
+
+
+def _together(pattern: AddressPattern) -> str:
+    """An expression for folded local part, "@" and domain, without groups."""
+    domain = _expression(pattern.domain, "(?:", ")") if pattern.domain else r"[^@]*\Z"
+    return f"(?:{_expression(pattern.local_part, '(?:', ')').removesuffix(_END)}@{domain})"
 
 
 class PatternTable(Generic[T]):
     """
     Values by pattern; the first pattern that matches decides.
 
-    Exact patterns are found in dictionaries, so only those with wildcards above the one found are tried.
+    Exact patterns are found in dictionaries. Those with wildcards are tried one by one only where one search says that
+    any of them matches.
 
     Args:
-        rows: (pattern, value) from top to bottom.
+        rows: (pattern, value) from top to bottom; at most WILD_MAX with wildcards.
     """
 
-    __slots__ = ("_exact", "_values", "_wild")
+    __slots__ = ("_any_wild", "_exact", "_values", "_wild")
 
     def __init__(self, rows: Iterable[tuple[AddressPattern, T]] = ()) -> None:
         self._values: list[T] = []
@@ -128,6 +142,7 @@ class PatternTable(Generic[T]):
                 self._exact.setdefault((pattern.local_part, pattern.domain), index)
             else:
                 self._wild.append((index, pattern))
+        self._any_wild = re.compile("|".join(_together(pattern) for _, pattern in self._wild), re.DOTALL)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -144,12 +159,14 @@ class PatternTable(Generic[T]):
         anywhere = [(local_part, "") for local_part in local_parts]
         size = len(self._values)
         best = min((self._exact.get(pair, size) for pair in (*pairs, *anywhere)), default=size)
-        for index, pattern in self._wild:
-            if index > best:
-                break
-            if any(pattern.match(*pair) is not None for pair in pairs):
-                best = index
-                break
+        wild = [pair for pair in pairs if self._any_wild.match("@".join(pair))] if self._wild else ()
+        if wild:
+            for index, pattern in self._wild:
+                if index > best:
+                    break
+                if any(pattern.match(*pair) is not None for pair in wild):
+                    best = index
+                    break
         return self._values[best] if best < size else None
 
 

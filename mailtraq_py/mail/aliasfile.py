@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .address import fold_local_part, parse_address
-from .addresspattern import AddressPattern, PatternTable, parse_pattern
+from .addresspattern import WILD_MAX, AddressPattern, PatternTable, parse_pattern
 
 INCLUDE = ":include:"
 RULES_MAX = 100_000
@@ -85,6 +85,7 @@ class _Reader:
         self._read = read
         self._files = 0
         self._rules = 0
+        self._wild = 0
 
     def rules(self, name: str, named_by: str, line: int, depth: int = 0) -> Iterator[tuple[AddressPattern, Targets]]:
         """The rules of a file, those it includes in their place."""
@@ -108,6 +109,10 @@ class _Reader:
             self._rules += 1
             if self._rules > RULES_MAX:
                 self._note(path, number, f"one rule more than {RULES_MAX}")
+                return
+            self._wild += not pattern.is_exact
+            if self._wild > WILD_MAX:
+                self._note(path, number, f"one rule with wildcards more than {WILD_MAX}")
                 return
             yield pattern, targets
 

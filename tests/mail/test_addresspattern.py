@@ -74,6 +74,27 @@ class TableTests(SynchronousTestCase):
         self.assertIsNone(PatternTable[int]().find(["a"], ["x.example"]))
 
 
+    def test_all_at_once(self) -> None:
+        """The one search over all wildcards finds whatever one of them finds, and nothing crosses the @."""
+        texts = ("a*b@x.example", "*", "?c", "*@*.y.example", "d.*e*f")
+        for text in texts:
+            table = PatternTable([(parse_pattern(text), True)])
+            for local_part in ("ab", "a.b", "axxb", "c", "cc", "d.ef", "dxef", "d.xexf", ""):
+                for domain in ("x.example", "z.y.example", "y.example", "e.f"):
+                    expected = parse_pattern(text).match(local_part, domain) is not None
+                    self.assertEqual(table.find([local_part], [domain]) is True, expected, (text, local_part, domain))
+
+    def test_speed(self) -> None:
+        """Ten thousand names and a hundred patterns cost a few microseconds."""
+        rows = [(parse_pattern(f"name{number}"), number) for number in range(10_000)]
+        rows += [(parse_pattern(f"w{number}-*"), number) for number in range(100)]
+        table = PatternTable(rows)
+        begun = time.perf_counter()
+        for _ in range(1000):
+            table.find(["nobody"], ["x.example", "y.example"])
+        self.assertLess((time.perf_counter() - begun) / 1000, 200e-6)
+
+
 class RewritingTests(SynchronousTestCase):
     """Rules."""
 

@@ -74,3 +74,4 @@ class AliasFileTests(SynchronousTestCase):
         """So many targets and rules, and not one more."""
         self.assertIn("10000 targets", self.problems(main="a: " + "b," * 10_001)[0])
         self.assertIn("100000", self.problems(main="a: b\n" * 100_001)[0])
+        self.assertIn("wildcards more than 1000", self.problems(main="a*: b\n" * 1001)[0])
