@@ -171,7 +171,7 @@ async def list_subscriptions(dialogue: Dialogue, command: commands.Lsub) -> None
 
 
 async def status(dialogue: Dialogue, command: commands.Status) -> None:
-    """RFC 3501 6.3.10. RECENT may count messages that are gone: what is kept is the first recent UID."""
+    """RFC 3501 6.3.10, RFC 8438. RECENT may count messages that are gone: what is kept is the first recent UID."""
     found = await dialogue.mailboxes.status(command.mailbox)
     counts = {
         "MESSAGES": found.messages,
@@ -180,6 +180,7 @@ async def status(dialogue: Dialogue, command: commands.Status) -> None:
         "UIDVALIDITY": found.uid_validity,
         "UNSEEN": found.unseen,
         "HIGHESTMODSEQ": found.highest_mod_seq,
+        "SIZE": found.octets,
     }
     if "HIGHESTMODSEQ" in command.items:
         dialogue.enable_condstore()

@@ -1,5 +1,5 @@
 """
-Commands on the selected mailbox: CLOSE, UNSELECT, EXPUNGE, SEARCH, STORE, COPY, MOVE. FETCH has a file of its own.
+Commands on the selected mailbox: CLOSE, UNSELECT, EXPUNGE, STORE, COPY, MOVE. FETCH and SEARCH have files of their own.
 
 RFC 3501 6.4, RFC 3691, RFC 4315, RFC 6851, RFC 7162
 """
@@ -58,23 +58,6 @@ async def _removed(dialogue: Dialogue, words: str) -> None:
     heard = selection.view.heard_mod_seq
     dialogue.core.ok(words, f"HIGHESTMODSEQ {heard}" if dialogue.qresync and heard > before else "")
     dialogue.end_if_gone()
-
-
-async def search(dialogue: Dialogue, command: commands.Search) -> None:
-    """RFC 3501 6.4.4, 7.2.5; RFC 7162 3.1.5"""
-    selection = dialogue.selected
-    if command.tells_mod_seq:
-        dialogue.enable_condstore()
-    found = await selection.mailbox.search(command.key, dialogue.around.now())
-    if command.by_uid:
-        ranges = found.intersection(selection.view.all_uids()).ranges
-    else:
-        ranges = tuple(selection.view.number_ranges(found))
-    mod_seq = 0
-    if command.tells_mod_seq:
-        mod_seq = max((state.mod_seq for state in await selection.mailbox.states(found)), default=0)
-    dialogue.core.send(responses.search(ranges, mod_seq))
-    await dialogue.done("found", expunges=command.by_uid)
 
 
 async def store(dialogue: Dialogue, command: commands.Store) -> None:

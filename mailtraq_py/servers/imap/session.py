@@ -22,6 +22,7 @@ from ..driver import Driver
 from . import append, authenticated, idle, notauthenticated, selected
 from .dialogue import EXPECTED_FAILURES, Dialogue
 from .fetch import fetch
+from .search import search
 
 
 def _continue(dialogue: Dialogue, event: commands.Continuation) -> Awaitable[None]:
@@ -59,7 +60,7 @@ ANSWERS: dict[type, Callable[[Dialogue, Any], Awaitable[None] | None]] = {
     commands.Idle: idle.idle,
     commands.Close: selected.close,
     commands.Expunge: selected.expunge,
-    commands.Search: selected.search,
+    commands.Search: search,
     commands.Fetch: fetch,
     commands.Store: selected.store,
     commands.Copy: selected.copy,

@@ -239,11 +239,15 @@ class Expunge:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH; numbers in the key are UIDs already (RFC 3501 6.4.4). `tells_mod_seq`: MODSEQ is among the keys."""
+    """
+    SEARCH; numbers in the key are UIDs already (RFC 3501 6.4.4). `tells_mod_seq`: MODSEQ is among the keys.
+    `returns` are result options in capitals, empty for the plain response (RFC 4731 3.1).
+    """
 
     key: SearchKey
     by_uid: bool
     tells_mod_seq: bool = False
+    returns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ RFC 3501 9 (command), RFC 9051 9
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from mailtraq_py.mail import dates
@@ -28,9 +29,12 @@ PATTERN_MAX_CHARACTERS = 1000
 ID_FIELDS_MAX = 30
 ENABLE_NAMES_MAX = 50
 MATCHES_MAX = 1000
-_STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ")
+_STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE")
 _STORE_OPERATIONS = {b"": StoreOperation.REPLACE, b"+": StoreOperation.ADD, b"-": StoreOperation.REMOVE}
 _SPECIAL_USES = {attribute.lower(): attribute for attribute in SPECIAL_USES}
+_RETURN = re.compile(rb" RETURN (?=\()", re.IGNORECASE)
+_RETURN_OPTIONS = frozenset(("MIN", "MAX", "ALL", "COUNT"))
+_RETURN_ALL = frozenset(("ALL",))
 _LIST_RETURN_OPTIONS = ("SPECIAL-USE", "CHILDREN")
 
 
@@ -78,8 +82,7 @@ def parse_command(word: str, tokens: Tokens, numbering: Numbering | None) -> obj
     if word in ("SEARCH", "UID SEARCH"):
         if numbering is None:
             raise BadCommand("no mailbox is selected")
-        key = parse_search(tokens, numbering)
-        return commands.Search(key, word == "UID SEARCH", _asks_mod_seq(key))
+        return _search(tokens, numbering, word == "UID SEARCH")
     command = _PARSERS[word](tokens)
     tokens.end()
     return command
@@ -408,6 +411,17 @@ def _store(tokens: Tokens, by_uid: bool) -> commands.Store:
     tokens.space()
     operation, silent = _STORE_OPERATIONS[sign], word != "FLAGS"
     return commands.Store(numbers, operation, silent, tokens.store_flags(), by_uid, unchanged_since)
+
+
+def _search(tokens: Tokens, numbering: Numbering, by_uid: bool) -> commands.Search:
+    """`"SEARCH" [SP "RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"] ...` (RFC 4466 2.6.1)"""
+    returns: frozenset[str] = frozenset()
+    if tokens.take_match(_RETURN) is not None:
+        returns = frozenset(_options(tokens)) or _RETURN_ALL
+        if not returns <= _RETURN_OPTIONS:
+            raise BadCommand("unknown result option")
+    key = parse_search(tokens, numbering)
+    return commands.Search(key, by_uid, _asks_mod_seq(key), returns)
 
 
 def _asks_mod_seq(key: SearchKey) -> bool:

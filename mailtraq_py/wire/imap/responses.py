@@ -165,6 +165,14 @@ def status(name: str, counts: Collection[tuple[str, int]]) -> bytes:
     return b"* STATUS %b (%b)\r\n" % (mailbox(name), inside)
 
 
+def extended_search(tag: bytes, by_uid: bool, results: Collection[tuple[str, object]]) -> bytes:
+    """`* ESEARCH (TAG "A285") UID MIN 7 MAX 3800` (RFC 4466 2.6.2)"""
+    words = [f"{word} {value}" for word, value in results]
+    if by_uid:
+        words.insert(0, "UID")
+    return b'* ESEARCH (TAG "%b")%b\r\n' % (tag, "".join(f" {word}" for word in words).encode("ascii"))
+
+
 def search(ranges: Iterable[Range], mod_seq: int = 0) -> bytes:
     """`* SEARCH 2 84 882`; with the highest MODSEQ of what was found where that is asked (RFC 7162 3.1.6)."""
     numbers = [str(number) for low, high in ranges for number in range(low, high + 1)]

@@ -166,6 +166,11 @@ class IMAPServer:
         self._close_reason = reason or words
 
     @property
+    def tag(self) -> bytes:
+        """The tag of the command under way, which ESEARCH names (RFC 4466 2.6.2)."""
+        return self._tag or b""
+
+    @property
     def is_answering(self) -> bool:
         """Whether a command is out that has no tagged reply yet."""
         return self._tag is not None

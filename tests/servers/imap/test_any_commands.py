@@ -33,6 +33,7 @@ COMMANDS = st.one_of(
     st.builds("UID STORE {} FLAGS.SILENT {}".format, NUMBERS, FLAGS),
     st.builds("COPY {} {}".format, NUMBERS, NAMES), st.builds("UID MOVE {} {}".format, NUMBERS, NAMES),
     st.builds("MOVE {} {}".format, NUMBERS, NAMES), st.builds("SEARCH {}".format, KEYS),
+    st.builds("SEARCH RETURN (MIN ALL COUNT) {}".format, KEYS), st.builds("UID SEARCH RETURN () {}".format, KEYS),
     st.builds("UID SEARCH {}".format, KEYS), st.builds("UID EXPUNGE {}".format, NUMBERS),
     st.sampled_from(("EXPUNGE", "CLOSE", "UNSELECT", "NOOP", "CHECK", "IDLE", 'LIST "" *', 'LSUB "" %')),
     st.sampled_from(("ENABLE QRESYNC", "ENABLE CONDSTORE", "SELECT INBOX (CONDSTORE)", "SEARCH MODSEQ 3",
