@@ -24,11 +24,15 @@ from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
 from .passwords import Passwords
-from .resolution import Names, account_of
+from .resolution import Names, Pause, account_of
 from .sql.accounts import ACCOUNT_COLUMNS
 from .sql.rows import Row
 
 _NO_LISTS = MailboxLists()
+
+
+async def _no_pause() -> None:
+    pass
 
 
 def lists_of(database: Database, account: Account) -> MailboxLists:
@@ -50,12 +54,16 @@ class Directory:
         database: the main one.
         passwords: checks them.
         default_domain: where a login without a domain belongs; "" is the domain that was added first.
+        pause: lets others have their turn while a long list is resolved.
     """
 
-    def __init__(self, database: Database, passwords: Passwords, default_domain: str = "") -> None:
+    def __init__(
+        self, database: Database, passwords: Passwords, default_domain: str = "", pause: Pause = _no_pause
+    ) -> None:
         self._database = database
         self._passwords = passwords
-        self._names = Names(database.read, RecipientRules())
+        self._pause = pause
+        self._names = Names(database.read, RecipientRules(), pause)
         self.default_domain = default_domain
 
     @property
@@ -65,10 +73,10 @@ class Directory:
 
     @rules.setter
     def rules(self, rules: RecipientRules) -> None:
-        self._names = Names(self._database.read, rules)
+        self._names = Names(self._database.read, rules, self._pause)
 
     def with_rules(self, rules: RecipientRules) -> Directory:
-        """The same directory under other rules; this one keeps its own."""
+        """The same directory under other rules; this one keeps its own. The other one waits for nothing."""
         other = Directory(self._database, self._passwords, self.default_domain)
         other.rules = rules
         return other
@@ -85,7 +93,7 @@ class Directory:
 
     async def resolve(self, path: ForwardPath) -> Destination:
         """See `IDirectory`."""
-        return self._names.resolve(path)
+        return await self._names.resolve(path)
 
     async def mailbox_lists(self, account: Account) -> MailboxLists:
         """See `IDirectory`."""

@@ -18,7 +18,7 @@ write to the outer list may write to all on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ ALIAS_DEPTH_MAX = 10
 ALIAS_MEMBERS_MAX = 10_000
 MAP_ROUNDS_MAX = 200
 SPLITS_MAX = 4
+STEPS_AT_ONCE = 100
 
 _MEMBERS = "members"
 _INSIDERS = "insiders"
@@ -78,6 +79,7 @@ class Group:
     owner: Address | None = None
 
 
+Pause = Callable[[], Awaitable[None]]
 Found = LocalMailbox | Group | Remote | UnknownUser
 
 
@@ -86,21 +88,23 @@ class Names:
     Args:
         read: asks the main database (`Database.read`).
         rules: what the configuration says.
+        pause: lets others have their turn, every STEPS_AT_ONCE of a long list.
     """
 
-    __slots__ = ("_read", "rules")
+    __slots__ = ("_read", "pause", "rules")
 
-    def __init__(self, read: Callable[..., Any], rules: RecipientRules) -> None:
+    def __init__(self, read: Callable[..., Any], rules: RecipientRules, pause: Pause) -> None:
         self._read = read
+        self.pause = pause
         self.rules = rules
 
-    def resolve(self, path: ForwardPath) -> Destination:
+    async def resolve(self, path: ForwardPath) -> Destination:
         """Where a forward-path leads in the end."""
         rewriting = self.rules.rewriting
         found = self.find(rewriting.rewrite(path.address) if rewriting else path.address)
         if isinstance(found, LocalMailbox):
             return found if found.account.enabled else _DISABLED
-        return _Walk(self).expand(found) if isinstance(found, Group) else found
+        return await _Walk(self).expand(found) if isinstance(found, Group) else found
 
     def find(self, address: Address) -> Found:
         """Where an address leads in one step."""
@@ -189,10 +193,11 @@ class _Walk:
     owner: Address | None = None
     posters: set[str] | None = None
     hidden: bool = False
+    steps: int = 0
 
-    def expand(self, group: Group) -> Destination:
+    async def expand(self, group: Group) -> Destination:
         """All members, once each; nobody where a ring was found or nobody reached."""
-        self._add_all(group, 0, False)
+        await self._add_all(group, 0, False)
         if self.ring is not None:
             return self.ring
         if not self.members:
@@ -206,7 +211,7 @@ class _Walk:
             for member in self.members.values()
         }
 
-    def _add_all(self, group: Group, depth: int, inside_list: bool) -> None:
+    async def _add_all(self, group: Group, depth: int, inside_list: bool) -> None:
         if group.key in self.open or depth > ALIAS_DEPTH_MAX:
             self.ring = _RING
             return
@@ -218,14 +223,17 @@ class _Walk:
         for target in group.targets:
             if self.ring is not None or len(self.members) >= ALIAS_MEMBERS_MAX:
                 break
+            self.steps += 1
+            if self.steps % STEPS_AT_ONCE == 0:
+                await self.names.pause()
             address = parse_address(target if "@" in target else f"{target}@{group.domain}")
-            self._add(self.names.find(address), depth, inside_list or bool(group.posting))
+            await self._add(self.names.find(address), depth, inside_list or bool(group.posting))
         self.open.discard(group.key)
         self.done.add(group.key)
 
-    def _add(self, found: Found, depth: int, inside_list: bool) -> None:
+    async def _add(self, found: Found, depth: int, inside_list: bool) -> None:
         if isinstance(found, Group):
-            self._add_all(found, depth + 1, inside_list)
+            await self._add_all(found, depth + 1, inside_list)
         elif isinstance(found, Remote):
             self.members.setdefault(found.path.key, found)
         elif isinstance(found, LocalMailbox) and found.account.enabled:
