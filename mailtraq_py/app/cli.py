@@ -15,6 +15,7 @@ from .cli_policy import check, explain, firewall
 from .cli_recipients import distribution_list
 from .cli_server import init, reload, trial
 from .cli_state import queue, recent
+from .cli_upkeep import verify
 
 EXAMPLES = """\b
 Examples:
@@ -41,5 +42,5 @@ def main(config: str | None) -> None:
 
 _HOSTED = (account, domain, alias, distribution_list)
 
-for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue):
+for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue, verify):
     main.add_command(_command)

@@ -23,6 +23,7 @@ class OpenStore:
 
     def __init__(self, location: Location, store: Store) -> None:
         self.location = location
+        self.store = store
         self.administration = store.administration
         self.queue = store.queue
         self.recent_rows = store.recent_rows

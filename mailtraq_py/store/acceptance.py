@@ -77,9 +77,10 @@ class Batch:
         What was not kept and lies under a content's name already goes; a message in memory stays as it is.
 
         Who stops waiting does not know what came of it: the operation may be committed yet, so the files stay, and
-        without a row they go at the next start.
+        without a row they go at the next start. The same holds when a sync failed: the commit may be in the
+        write-ahead log for all that.
         """
-        if kind is not None and issubclass(kind, CancelledError | GeneratorExit):
+        if kind is not None and (issubclass(kind, CancelledError | GeneratorExit) or not self._content.is_healthy):
             self.keep()
         for spool in self._spools:
             if spool.is_file:

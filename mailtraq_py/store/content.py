@@ -86,6 +86,11 @@ class Content:
         self._ids = ContentIds()
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
 
+    @property
+    def is_healthy(self) -> bool:
+        """False from a failed sync on, here or in the database."""
+        return self._database.is_healthy
+
     def spool(self) -> Spool:
         """See `IContent`."""
         return Spool(self._spools)
@@ -109,8 +114,26 @@ class Content:
         row = self._place(content_id)
         if row[0] == PLACE_FILE:
             return partial(self._read_file, content_id)
-        whole = self._unpack(row)
+        whole = self.unpack(row)
         return lambda start, stop: whole[start:stop]
+
+    def unpack(self, row: Row) -> bytes:
+        """
+        The octets of a row of `content_place` that lie inline.
+
+        Raises:
+            TemporaryFailure: they are not there, or are damaged.
+        """
+        _, compression, octets = row
+        if octets is None:
+            raise TemporaryFailure("content has no octets")
+        if compression != COMPRESSION_ZSTD:
+            whole: bytes = octets
+            return whole
+        try:
+            return zstd.decompress(octets)
+        except zstd.ZstdError as error:
+            raise TemporaryFailure("content is damaged") from error
 
     def path(self, content_id: int) -> Path:
         """Where a content's file lies."""
@@ -196,7 +219,7 @@ class Content:
     async def _read_shared(self, content_id: int, start: int, stop: int) -> bytes:
         row = self._place(content_id)
         if row[0] == PLACE_INLINE:
-            return self._unpack(row)[start:stop]
+            return self.unpack(row)[start:stop]
         return await self._workers.run(self._read_file, content_id, start, stop)
 
     def _pack(self, octets: bytes) -> tuple[bytes, int]:
@@ -205,13 +228,6 @@ class Content:
             if len(packed) < len(octets) - len(octets) // _GAIN_DIVISOR:
                 return packed, COMPRESSION_ZSTD
         return octets, COMPRESSION_NONE
-
-    def _unpack(self, row: Row) -> bytes:
-        _, compression, octets = row
-        if octets is None:
-            raise TemporaryFailure("content has no octets")
-        whole: bytes = zstd.decompress(octets) if compression == COMPRESSION_ZSTD else octets
-        return whole
 
     def _read_file(self, content_id: int, start: int, stop: int) -> bytes:
         try:

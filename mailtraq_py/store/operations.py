@@ -22,6 +22,7 @@ from .sql import (
     notices,
     queue,
     search,
+    verify,
 )
 from .sql.rows import Written
 
@@ -64,6 +65,20 @@ READS: dict[str, Callable[..., Any]] = {
         queue.next_ready,
         search.candidates,
         search.matches,
+        verify.check_table,
+        verify.contents_after,
+        verify.count_contents,
+        verify.file_contents,
+        verify.homeless_messages,
+        verify.list_all_mailboxes,
+        verify.list_tables,
+        verify.mailbox_counts,
+        verify.queue_without_content,
+        verify.stray_rows,
+        verify.wrong_accounts,
+        verify.wrong_counters,
+        verify.wrong_messages,
+        verify.wrong_references,
     )
 }
 
@@ -103,6 +118,14 @@ WRITES: dict[str, Callable[..., Written]] = {
         queue.lease_rows,
         queue.release_rows,
         queue.settle_rows,
+        verify.delete_homeless,
+        verify.delete_strays,
+        verify.mend_message,
+        verify.raise_counter,
+        verify.recount_account,
+        verify.recount_mailbox,
+        verify.recount_references,
+        verify.set_parts,
     )
 }
 

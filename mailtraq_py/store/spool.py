@@ -95,6 +95,20 @@ class SpoolFolder:
                 os.close(lock)
         return is_alone
 
+    def is_alone(self) -> bool:
+        """Whether no other process has a folder now; those of dead ones stay."""
+        for lock_path in self._root.glob("*.lock"):
+            if lock_path.stem == self.name:
+                continue
+            lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(lock)
+        return True
+
     def close(self) -> None:
         """Remove the folder and let go of it."""
         if self._lock >= 0:

@@ -39,6 +39,7 @@ from .passwords import Passwords
 from .queue import Queue
 from .spool import SpoolFolder
 from .sqlite import MEMORY, Connections
+from .verification import Progress, Verification
 from .workers import AtOnce, Threads, Workers
 from .writer import Writer
 
@@ -145,6 +146,14 @@ class Store:
     def mailboxes(self, account_id: int) -> Mailboxes:
         """The mailboxes of an account."""
         return Mailboxes(self._shelf, account_id)
+
+    def verification(self, progress: Progress | None = None) -> Verification:
+        """A look at everything that is kept; see there."""
+        root = self._data_dir / "content"
+        looking = Verification(self._main, self._recent, self.content, root, self._spools.is_alone)
+        if progress is not None:
+            looking.progress = progress
+        return looking
 
     async def close(self) -> None:
         """Commit what waits, end the threads, close the files; of a store whose start failed, what there is."""

@@ -199,10 +199,8 @@ class Turn:
         return before[-1:] + (after[:1] or [self.unsure or {}])
 
     def _look_inside(self, store: Store) -> None:
-        connection = store.database._connections.reader()
-        answer = connection.execute("PRAGMA quick_check").get
-        if answer != "ok":
-            raise Lost(f"seed {self.seed}: {answer}")
+        if damages := list(store.verification().damages()):
+            raise Lost(f"seed {self.seed}: {damages[:3]}")
 
     # -- the load ---------------------------------------------------------------------------------------
 

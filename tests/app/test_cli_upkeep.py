@@ -1,0 +1,34 @@
+"""
+`mailtraq verify`, `backup` and `restore-backup` on a store.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from .installation import InstallationTestCase
+
+
+class UpkeepTests(InstallationTestCase):
+    """On a store with one account."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.mailtraq("domain", "add", "here.example")
+        self.mailtraq("account", "add", "alice@here.example", "--password-stdin", stdin="a long secret\n")
+
+    def damage(self) -> None:
+        """Count a message that is not there."""
+        with apsw.Connection(str(self.folder / "var" / "mailtraq.db")) as connection:
+            connection.execute("UPDATE account_counters SET messages = 3")
+
+    def test_verify(self) -> None:
+        """0 when all is well, 1 while damage is left, 0 when it was repaired."""
+        self.assertIn("no damages", self.mailtraq("verify").output)
+        self.damage()
+        told = self.mailtraq("verify", code=1).output
+        self.assertIn("messages is 3, its mailboxes say 0", told)
+        self.assertIn("--repair", told)
+        shown = self.answer("verify", "--repair")
+        self.assertEqual([(each["kind"], each["repaired"]) for each in shown["damages"]], [("account", True)])
+        self.assertEqual(self.answer("verify")["left"], 0)
