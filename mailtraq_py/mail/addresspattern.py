@@ -40,8 +40,8 @@ class AddressPattern:
 
     local_part: str
     domain: str
-    _local: re.Pattern[str] = field(repr=False, compare=False)
-    _domain: re.Pattern[str] | None = field(repr=False, compare=False)
+    _local: re.Pattern[str] | None = field(default=None, repr=False, compare=False)
+    _domain: re.Pattern[str] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.local_part}@{self.domain}" if self.domain else self.local_part
@@ -49,7 +49,7 @@ class AddressPattern:
     @property
     def is_exact(self) -> bool:
         """Without any wildcard."""
-        return not _WILD.search(self.local_part) and not _WILD.search(self.domain)
+        return self._local is None and self._domain is None
 
     def match(self, local_part: str, domain: str) -> tuple[str, ...] | None:
         """
@@ -58,13 +58,19 @@ class AddressPattern:
         Returns:
             what each star stood for, from left to right; None where the pattern does not match.
         """
-        found = self._local.match(unicodedata.normalize("NFC", local_part))
-        if found is None:
-            return None
-        if self._domain is None:
-            return found.groups()
-        where = self._domain.match(domain)
-        return None if where is None else found.groups() + where.groups()
+        stars = _match(self._local, self.local_part, unicodedata.normalize("NFC", local_part))
+        if stars is None or not self.domain:
+            return stars
+        more = _match(self._domain, self.domain, domain)
+        return None if more is None else stars + more
+
+
+def _match(expression: re.Pattern[str] | None, text: str, given: str) -> tuple[str, ...] | None:
+    """What stars stood for, () where there are none; None for no match."""
+    if expression is None:
+        return () if fold_local_part(given) == text else None
+    found = expression.match(given)
+    return None if found is None else found.groups()
 
 
 def parse_pattern(text: str) -> AddressPattern:
@@ -82,7 +88,7 @@ def parse_pattern(text: str) -> AddressPattern:
         raise ValueError("is no pattern: local-part, or local-part@domain")
     local_part = fold_local_part(local_part)
     domain = fold_domain_pattern(domain) if at else ""
-    return AddressPattern(local_part, domain, _compile(local_part), _compile(domain) if domain else None)
+    return AddressPattern(local_part, domain, _compile(local_part), _compile(domain))
 
 
 def fold_domain_pattern(domain: str) -> str:
@@ -100,7 +106,9 @@ def fold_domain_pattern(domain: str) -> str:
     return domain.removesuffix(".").lower()
 
 
-def _compile(text: str) -> re.Pattern[str]:
+def _compile(text: str) -> re.Pattern[str] | None:
+    if not _WILD.search(text):
+        return None
     return re.compile(_expression(text, "(", ")"), re.IGNORECASE | re.DOTALL)
 
 
