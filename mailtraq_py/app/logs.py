@@ -7,6 +7,9 @@ The log: one line an event, as JSON or key=value, with time, level, event word a
 What this program logs names its event; what Twisted and other libraries log becomes event "message" with the text in
 `text`. A failure's traceback is the field `traceback` (names and lines of code, no values of variables). No field can
 start a second line: line ends inside are escaped in both forms.
+
+While the server runs, the lines of one turn of the reactor leave in one write before it waits again, so a crash loses
+those of one turn at most. What is logged before and after, or in another thread, is written at once.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from typing import Any
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
@@ -118,17 +123,42 @@ class LogFile:
     def __init__(self, path: str | None, owner: tuple[int, int] | None = None) -> None:
         self._path = path
         self._owner = owner
+        self._clock: IReactorTime | None = None
+        self._thread = 0
+        self._gathered: list[bytes] = []
         self._descriptor = 1 if path is None else self._open(path)
 
+    def gather(self, clock: IReactorTime | None) -> None:
+        """From now on the lines of a turn of this reactor, which runs in this thread, leave together; None: no more."""
+        self._flush()
+        self._clock = clock
+        self._thread = get_ident()
+
     def write(self, line: bytes) -> None:
-        """Write a line in one call, so that lines of several processes do not mix; a full disk loses it silently."""
+        """Write a whole line, now or with the others of this turn; a full disk loses it silently."""
+        if self._clock is None or get_ident() != self._thread:
+            self._put(line)
+            return
+        if not self._gathered:
+            self._clock.callLater(0, self._flush)
+        self._gathered.append(line)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            lines = b"".join(self._gathered)
+            self._gathered.clear()
+            self._put(lines)
+
+    def _put(self, lines: bytes) -> None:
+        # Whole lines in one call, so that those of several processes do not mix.
         try:
-            os.write(self._descriptor, line)
+            os.write(self._descriptor, lines)
         except OSError:
             return
 
     def reopen(self) -> None:
         """Open the file anew by its name; the one open so far stays in use if that fails."""
+        self._flush()
         if self._path is None:
             return
         fresh = self._open(self._path)

@@ -193,6 +193,8 @@ class MailService(Service):
         for warning in self.warnings:
             self.log.warn("warning", event="warning", reason=warning)
         self.log.info("ready", event="ready", version=__version__, process=os.getpid())
+        if self._log_file is not None:
+            self._log_file.gather(self._reactor)
         self.ready.callback(None)
 
     def _start_failed(self, failure: Failure) -> None:
@@ -277,3 +279,5 @@ class MailService(Service):
         if self._pid_file is not None:
             self._pid_file.release()
         self.log.info("stopped", event="stopped")
+        if self._log_file is not None:
+            self._log_file.gather(None)

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from threading import Thread
 
+from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -93,3 +95,42 @@ class LogFileTests(SynchronousTestCase):
             with open(name, "rb") as stream:
                 self.assertEqual(stream.read(), expected)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o640)
+
+    def test_lines_of_a_turn(self) -> None:
+        """While lines are gathered, those of a turn are written at its end, and at once where the file is reopened."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path, clock = f"{folder.name}/log", Clock()
+        file = LogFile(path)
+
+        def written() -> bytes:
+            with open(path, "rb") as stream:
+                return stream.read()
+
+        file.gather(clock)
+        file.write(b"one\n")
+        file.write(b"two\n")
+        self.assertEqual(written(), b"")
+        clock.advance(0)
+        self.assertEqual(written(), b"one\ntwo\n")
+        file.write(b"three\n")
+        file.reopen()
+        self.assertEqual(written(), b"one\ntwo\nthree\n")
+        file.write(b"four\n")
+        file.gather(None)
+        file.write(b"five\n")
+        clock.advance(0)
+        self.assertEqual(written(), b"one\ntwo\nthree\nfour\nfive\n")
+
+    def test_other_threads(self) -> None:
+        """What another thread logs does not wait for the reactor's turn."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = f"{folder.name}/log"
+        file = LogFile(path)
+        file.gather(Clock())
+        thread = Thread(target=file.write, args=(b"from afar\n",))
+        thread.start()
+        thread.join()
+        with open(path, "rb") as stream:
+            self.assertEqual(stream.read(), b"from afar\n")
