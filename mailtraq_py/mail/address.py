@@ -97,6 +97,7 @@ class Address:
         return fold_domain(self.domain)
 
 
+@lru_cache(maxsize=4096)
 def quote_local_part(local_part: str) -> str:
     """Print a local part, as a quoted string where it must be (RFC 5321 4.1.2)."""
     if _DOT_STRING.match(local_part):
@@ -104,6 +105,7 @@ def quote_local_part(local_part: str) -> str:
     return '"' + local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address:
     """
     Read `local@domain` with nothing around it, as configuration and command lines hold it.
