@@ -63,6 +63,7 @@ class SMTPSession:
         self._settings = settings
         self._around = around
         self._connection = connection
+        self._tell = self.log.info  # a class's Logger is made anew at each access
         self._authentication = Authentication(settings, around, connection)
         self._unwatch_account: Callable[[], None] | None = None
         self._revoked = False
@@ -458,12 +459,12 @@ class SMTPSession:
 
     # -- policy ----------------------------------------------------------------------------------------
 
-    def _facts(self, **stage: Any) -> Facts:
-        stage.setdefault("helo", self._helo)
+    def _facts(self, helo: str | None = None, **stage: Any) -> Facts:
         return Facts(
             self._connection,
             self._around.now(),
             self._driver.tls,
+            self._helo if helo is None else helo,
             account=self._authentication.account,
             failed_recipients=self._refused_recipients,
             marks=self._marks,
@@ -511,7 +512,7 @@ class SMTPSession:
     def _log_decision(self, stage: Stage, facts: Facts, verdict: Verdict) -> None:
         connection = self._connection
         refusal = _refusal(verdict) if _refuses(verdict) else None
-        self.log.info(
+        self._tell(
             "decision",
             event="decision",
             stage=stage.value,
@@ -544,7 +545,8 @@ class SMTPSession:
             fields["mail_from"] = str(transaction.mail.reverse_path)
             fields["rcpt_to"] = [str(recipient.path) for recipient in transaction.recipients]
             fields["octets"] = transaction.octets
-        self.log.info(event, event=event, **{**fields, **more})
+        fields.update(more)
+        self._tell(event, event=event, **fields)
 
 
 def _refuses(verdict: Verdict) -> bool:
