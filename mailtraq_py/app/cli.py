@@ -15,7 +15,7 @@ from .cli_policy import check, explain, firewall
 from .cli_recipients import distribution_list
 from .cli_server import init, reload, trial
 from .cli_state import queue, recent
-from .cli_upkeep import verify
+from .cli_upkeep import backup, restore_backup, verify
 
 EXAMPLES = """\b
 Examples:
@@ -40,7 +40,8 @@ def main(config: str | None) -> None:
     """A mail server: SMTP, POP3 and IMAP over one store, with one policy for access and relaying."""
 
 
+_UPKEEP = (verify, backup, restore_backup)
 _HOSTED = (account, domain, alias, distribution_list)
 
-for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue, verify):
+for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue, *_UPKEEP):
     main.add_command(_command)

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .cli_options import Refused, find_location
+from .cli_options import Refused, Unusable, find_location
 
 if TYPE_CHECKING:
     from mailtraq_py.store.store import Store
@@ -64,3 +65,16 @@ def open_store(config: str | None) -> Iterator[OpenStore]:
             yield OpenStore(location, store)
     except StoreUnusable as error:
         raise Refused(str(error)) from None
+
+
+def store_file(location: Location, must_exist: bool = True) -> Path:
+    """
+    The main database's file.
+
+    Raises:
+        Unusable: the store is no file, or is not there.
+    """
+    scheme, _, path = location.store_url.partition(":")
+    if scheme != "sqlite" or (must_exist and not location.store_exists):
+        raise Unusable(f"{location.store_url}: there is no such store")
+    return Path(path)

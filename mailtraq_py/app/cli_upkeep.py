@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .cli_options import Refused, config_option, json_option, print_json, print_table
+from .cli_options import Refused, config_option, find_location, json_option, print_json, print_table
 from .cli_progress import ProgressLine
-from .cli_store import open_store
+from .cli_store import open_store, store_file
 
 if TYPE_CHECKING:
     from mailtraq_py.store.verification import Damage
@@ -47,6 +51,110 @@ def verify(repair: bool, config: str | None, as_json: bool) -> None:
     if left:
         hint = "" if repair or not any(damage.is_repairable for damage in damages) else "; --repair mends what it can"
         raise Refused(f"{left} damage{'' if left == 1 else 's'} left{hint}")
+
+
+@click.command(
+    epilog="\b\nExamples:\n  mailtraq backup /backup/mail\n  mailtraq backup /backup/mail --json"
+    "\nIts counterpart is `mailtraq restore-backup`."
+)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@config_option
+def backup(folder: Path, config: str | None, as_json: bool) -> None:
+    """
+    Copy the store into a new folder in DIR; files that the last backup there has are linked.
+
+    The server may run. Exit code 1 where the store's own octets are damaged: see `mailtraq verify`.
+    """
+    from dataclasses import asdict
+
+    from mailtraq_py.store.backup import make_backup
+
+    location = find_location(config)
+    progress = ProgressLine()
+    with _failures():
+        try:
+            made = make_backup(store_file(location), location.data_dir, folder, time.time(), progress)
+        finally:
+            progress.end()
+    if as_json:
+        print_json(asdict(made))
+    else:
+        click.echo(
+            f"{folder / made.name}: {made.messages} messages, {made.queued} in the queue; {made.copied} files copied,"
+            f" {made.linked} linked, {made.octets / 1e6:.1f} MB written."
+        )
+    if made.damaged:
+        raise Refused(f"damaged in the store already: {', '.join(made.damaged)}")
+
+
+@click.command(
+    "restore-backup",
+    epilog="\b\nExamples:\n  mailtraq restore-backup /backup/mail\n"
+    "  mailtraq restore-backup /backup/mail --at 20261122T060000Z",
+)
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--at", metavar="NAME", default=None, help="This backup of DIR; the newest if not given.")
+@click.option(
+    "--same-uidvalidity",
+    is_flag=True,
+    help="Keep UIDVALIDITYs: only where nothing was changed since the backup, such as on a move to another host.",
+)
+@click.option("--without-queue", is_flag=True, help="What waited to leave then is not sent (again).")
+@config_option
+def restore_backup(
+    folder: Path, at: str | None, same_uidvalidity: bool, without_queue: bool, config: str | None
+) -> None:
+    """
+    Put a backup of DIR in the place of the store; the server must be stopped.
+
+    The store that was there is kept in a folder of data_dir. Mail programs fetch everything anew.
+    """
+    from mailtraq_py.store import backup as backups
+
+    from .pidfile import running_process
+
+    location = find_location(config)
+    process = running_process(location.data_dir)
+    if process is not None:
+        raise Refused(f"the server runs (process {process}): stop it first")
+    listed = backups.list_backups(folder)
+    chosen = [each for each in listed if at in (None, each.name)]
+    if not chosen:
+        names = ", ".join(each.name for each in listed) or "none"
+        raise Refused(f"no such backup in {folder}; there is {names}")
+    progress = ProgressLine()
+    with _failures():
+        try:
+            kept = backups.restore_backup(
+                folder / chosen[-1].name,
+                store_file(location, must_exist=False),
+                location.data_dir,
+                time.time(),
+                progress,
+                renew_uids=not same_uidvalidity,
+                keep_queue=not without_queue,
+            )
+        finally:
+            progress.end()
+    queue = chosen[-1].queued if not without_queue else 0
+    click.echo(f"{chosen[-1].name} is restored: {chosen[-1].messages} messages, {queue} in the queue.")
+    if kept is not None:
+        click.echo(f"What was there before is in {kept}.")
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What goes wrong with files and databases becomes exit code 1."""
+    import apsw
+
+    from mailtraq_py.store.backup import BackupFailed
+    from mailtraq_py.store.migrate import StoreRefused
+
+    try:
+        yield
+    except (BackupFailed, StoreRefused, OSError, apsw.Error) as error:
+        raise Refused(str(error)) from None
 
 
 def _print(damages: list[Damage], looked_at: dict[str, int]) -> None:

@@ -32,3 +32,15 @@ class UpkeepTests(InstallationTestCase):
         shown = self.answer("verify", "--repair")
         self.assertEqual([(each["kind"], each["repaired"]) for each in shown["damages"]], [("account", True)])
         self.assertEqual(self.answer("verify")["left"], 0)
+
+    def test_backup(self) -> None:
+        """There and back; what the store knows after the backup is gone, and the old one is kept."""
+        backups = str(self.folder / "backups")
+        self.mailtraq("restore-backup", str(self.folder), code=1)
+        made = self.answer("backup", backups)
+        self.mailtraq("account", "delete", "alice@here.example")
+        told = self.mailtraq("restore-backup", backups, "--at", made["name"]).output
+        self.assertIn("before-restore-", told)
+        self.assertEqual([each["address"] for each in self.answer("account", "list")], ["alice@here.example"])
+        self.mailtraq("restore-backup", backups, "--at", "2020", code=1)
+        self.assertEqual(self.answer("verify")["left"], 0)
