@@ -66,6 +66,10 @@ class ISession(TypingProtocol):
 
     core: Core
 
+    @property
+    def in_message(self) -> bool:
+        """Whether a message is coming in: a server that stops lets it come to its end."""
+
     def begin(self, driver: Driver) -> Awaitable[None] | None:
         """The connection is up (and, on an implicit-TLS service, encrypted): decide CONNECT, greet."""
 
@@ -308,13 +312,13 @@ class Driver(Protocol):
             self._pump(None)
 
     def stop(self) -> None:
-        """The server stops: end after the command that runs, at once when none does."""
+        """The server stops: end after the command that runs or the message that comes in, else at once."""
         if self.closing:
             return
         self._stopping = True
         if self._tls_state in (_TLS.IMPLICIT, _TLS.UPGRADING):
             self.abort("server stops")
-        elif not self._pumping:
+        elif not self._pumping and not self.session.in_message:
             self._farewell()
 
     # -- the pump --------------------------------------------------------------------------------------
@@ -357,7 +361,7 @@ class Driver(Protocol):
     def _handle_events(self) -> Awaitable[None] | None:
         """Handle events until one must be waited for, which is returned, or until there is none: None."""
         core, session, seconds = self._core, self.session, self.reactor.seconds
-        while not (self.closing or self._stopping):
+        while not (self.closing or (self._stopping and not session.in_message)):
             try:
                 octets = core.data_to_send()
                 if octets:
@@ -392,7 +396,7 @@ class Driver(Protocol):
         self._pumping = False
         if self.closing:
             return
-        if self._stopping:
+        if self._stopping and not self.session.in_message:
             self._farewell()
             return
         self.flush()

@@ -5,12 +5,13 @@ Start, reload and stop of a real server: what an administrator sees.
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from .server import PROGRAMS, Server, wait_for
+from .server import PROGRAMS, Server, listens, wait_for
 
 STOP_FAREWELL = b"* BYE"
 
@@ -135,3 +136,27 @@ class Stopping(SynchronousTestCase):
             self.assertEqual(stream.readline(), b"")
         wait_for(lambda: '"event":"stopped"' in server.logged(), "the last line of the log", 5)
         self.assertNotIn("Traceback", server.logged())
+
+    def test_in_a_message(self) -> None:
+        """A message whose data is under way comes to its end, is acknowledged and kept; then comes the farewell."""
+        server = Server()
+        self.addCleanup(server.close)
+        server.start()
+        assert server.process is not None
+        with socket.create_connection(("127.0.0.1", server.mx), 10) as connection:
+            stream = connection.makefile("rwb", 0)
+            stream.readline()
+            for command in ("HELO c.example", "MAIL FROM:<a@b.example>", "RCPT TO:<alice@example.test>", "DATA"):
+                stream.write(command.encode() + b"\r\n")
+                reply = stream.readline()
+            self.assertEqual(reply[:3], b"354")
+            stream.write(b"Subject: half\r\n")
+            server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: not listens(server.mx), "the port to close", 5)
+            stream.write(b"\r\nand the rest\r\n.\r\n")
+            self.assertEqual(stream.readline()[:3], b"250")
+            self.assertEqual(stream.readline()[:3], b"421")
+        server.process.wait(10)
+        server.start()
+        [message] = server.collect()
+        self.assertTrue(message.endswith(b"\r\n\r\nand the rest\r\n"))

@@ -92,6 +92,8 @@ class LineSession:
     heard: list[str] = field(default_factory=list)
     greeting: bytes | Exception = b"hello\n"
     local_error_fails: bool = False
+    in_message: bool = False
+    ends_message: bool = False
     driver: Driver = field(init=False)
 
     def begin(self, driver: Driver) -> Awaitable[None] | None:
@@ -105,6 +107,7 @@ class LineSession:
     def handle(self, event: Any) -> Awaitable[None] | None:
         """Answer a line."""
         self.heard.append(event.decode())
+        self.in_message = self.in_message and not self.ends_message
         if event == b"bug":
             raise ZeroDivisionError("secret")
         if event == b"silent":
@@ -383,6 +386,18 @@ class DriverTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnecting)
         self.session.later[0].callback(None)
         self.assertEqual(self.sent(), b"hello\n[wait]\nstopping\n")
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_stop_in_a_message(self) -> None:
+        """A message that is coming in may come to its end; nothing behind it is begun."""
+        self.connect()
+        self.session.in_message = True
+        self.driver.stop()
+        self.driver.dataReceived(b"a\n")
+        self.assertEqual(self.sent(), b"hello\n[a]\n")
+        self.session.ends_message = True
+        self.driver.dataReceived(b"b\nc\n")
+        self.assertEqual(self.sent(), b"[b]\nstopping\n")
         self.assertTrue(self.transport.disconnecting)
 
     def test_wake_sends_what_the_session_put_in(self) -> None:

@@ -94,6 +94,11 @@ class IMAPSession(Dialogue):
         waiting = ANSWERS[type(event)](self, event)
         return None if waiting is None else self._answered(waiting)
 
+    @property
+    def in_message(self) -> bool:
+        """Between APPEND's literals and its end."""
+        return self.appending is not None
+
     def tls_started(self) -> None:
         """Nothing of what was said in clear is kept (RFC 3501 6.2.1): there is nothing but failed logins."""
 

@@ -46,6 +46,8 @@ class POP3Session:
 
     log = Logger()
 
+    in_message = False
+
     def __init__(self, service: POP3Service, connection: Connection) -> None:
         self.core = POP3Server()
         self._service = service

@@ -85,6 +85,11 @@ class SMTPSession:
         driver.set_idle_time(self._settings.command_seconds)
         return self._greet()
 
+    @property
+    def in_message(self) -> bool:
+        """Between 354 and the end of data."""
+        return self.core.in_data
+
     def handle(self, event: Any) -> Awaitable[None] | None:
         """Answer one event."""
         if self._revoked:

@@ -127,6 +127,11 @@ class ServerCore:
         """Whether a command was handed out and has no reply yet."""
         return self._waiting is not None
 
+    @property
+    def in_data(self) -> bool:
+        """Whether what comes is a message's data."""
+        return self._state is State.DATA
+
     def receive_data(self, octets: bytes) -> None:
         """Take octets from the wire."""
         if self._close is not None or self._state is State.TLS:
