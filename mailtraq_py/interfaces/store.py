@@ -18,6 +18,8 @@ from zope.interface import Attribute, Interface
 from mailtraq_py.mail.changes import Change, MailboxDelta, MessageState
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.sorting import SortCriterion
+from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadRow
 from mailtraq_py.mail.uidset import UIDSet
 
 from .policy import RecentLogin
@@ -352,6 +354,12 @@ class IMailbox(Interface):
 
     async def search(key: SearchKey, now: float) -> UIDSet:
         """UIDs that match."""
+
+    async def sort(key: SearchKey, criteria: Sequence[SortCriterion], now: float) -> list[int]:
+        """UIDs that match, sorted (RFC 5256 3)."""
+
+    async def thread(key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
+        """Messages that match in their threads (RFC 5256 3)."""
 
 
 # --- changes ---------------------------------------------------------------------------------------------

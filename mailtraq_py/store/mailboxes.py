@@ -35,12 +35,15 @@ from mailtraq_py.mail.changes import MailboxDelta, MessageState
 from mailtraq_py.mail.flags import StoreOperation, bits, from_bits, keywords
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
 from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.sorting import SortCriterion
+from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, ThreadRow, thread
 from mailtraq_py.mail.uidset import UIDSet
 
 from .acceptance import Batch
 from .content import Content
 from .database import Database
 from .searching import search_mailbox
+from .sorting import sort_columns, sort_rows
 from .sql.acceptance import Entry
 from .sql.rows import Row
 from .workers import Workers
@@ -255,6 +258,28 @@ class Mailbox:
     async def search(self, key: SearchKey, now: float) -> UIDSet:
         """See `IMailbox`."""
         return await search_mailbox(self._database, self._shelf.content, self._shelf.workers, self.id, key)
+
+    async def sort(self, key: SearchKey, criteria: Sequence[SortCriterion], now: float) -> list[int]:
+        """See `IMailbox`."""
+        rows = await self._rows(await self.search(key, now), sort_columns(criteria))
+        return await self._shelf.workers.run(sort_rows, rows, criteria)
+
+    async def thread(self, key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
+        """See `IMailbox`."""
+        rows = await self._rows(await self.search(key, now), ThreadedMessage._fields[1:])
+        return await self._shelf.workers.run(thread, list(map(ThreadedMessage._make, rows)), algorithm)
+
+    async def _rows(self, uids: UIDSet, columns: tuple[str, ...]) -> list[Row]:
+        """UID and columns of all messages of a set."""
+        gathered: list[Row] = []
+        while uids:
+            rows = self._database.read("fetch_rows", self.id, uids.ranges, columns, _READ_SLICE)
+            gathered.extend(rows)
+            if len(rows) < _READ_SLICE:
+                break
+            uids = _after(uids, rows[-1][0])
+            await self._shelf.pause()
+        return gathered
 
     async def _select(self) -> tuple[MailboxStatus, Sequence[int]]:
         found = self._database.read("select_rows", self.id)

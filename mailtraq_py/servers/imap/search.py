@@ -1,11 +1,12 @@
 """
-SEARCH: what the store found, in the client's numbers and in the form it asked for.
+SEARCH, SORT, THREAD: what the store found, in the client's numbers and in the form it asked for.
 
-RFC 3501 6.4.4, RFC 4731, RFC 7162 3.1.5
+RFC 3501 6.4.4, RFC 4731, RFC 5256, RFC 7162 3.1.5
 """
 
 from __future__ import annotations
 
+from mailtraq_py.mail.search import And, SearchKey, UIDs
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.wire.imap import commands, responses
 
@@ -26,6 +27,36 @@ async def search(dialogue: Dialogue, command: commands.Search) -> None:
         mod_seq = await _highest_mod_seq(dialogue, found) if command.tells_mod_seq else 0
         dialogue.core.send(responses.search(ranges, mod_seq))
     await dialogue.done("found", expunges=command.by_uid)
+
+
+async def sort(dialogue: Dialogue, command: commands.Sort) -> None:
+    """RFC 5256 3, RFC 7162 3.1.9"""
+    selection = dialogue.selected
+    if command.tells_mod_seq:
+        dialogue.enable_condstore()
+    uids = await selection.mailbox.sort(_among_known(dialogue, command.key), command.criteria, dialogue.around.now())
+    mod_seq = await _highest_mod_seq(dialogue, UIDSet.from_numbers(uids)) if command.tells_mod_seq else 0
+    dialogue.core.send(responses.sort(uids if command.by_uid else selection.view.numbers_of(uids), mod_seq))
+    await dialogue.done("sorted", expunges=command.by_uid)
+
+
+async def thread(dialogue: Dialogue, command: commands.Thread) -> None:
+    """RFC 5256 3"""
+    selection = dialogue.selected
+    if command.tells_mod_seq:
+        dialogue.enable_condstore()
+    rows = await selection.mailbox.thread(
+        _among_known(dialogue, command.key), command.algorithm, dialogue.around.now()
+    )
+    numbers = selection.view.numbers_of([row.uid for row in rows])
+    found = rows if command.by_uid else list(zip([row.level for row in rows], numbers, strict=True))
+    dialogue.core.send(responses.threads(found))
+    await dialogue.done("threaded", expunges=command.by_uid)
+
+
+def _among_known(dialogue: Dialogue, key: SearchKey) -> SearchKey:
+    """A key that finds nothing that the client does not know of yet."""
+    return And((UIDs(dialogue.selected.view.all_uids()), key))
 
 
 async def _send_extended(dialogue: Dialogue, command: commands.Search, found: UIDSet) -> None:

@@ -22,7 +22,7 @@ from ..driver import Driver
 from . import append, authenticated, idle, notauthenticated, selected
 from .dialogue import EXPECTED_FAILURES, Dialogue
 from .fetch import fetch
-from .search import search
+from .search import search, sort, thread
 
 
 def _continue(dialogue: Dialogue, event: commands.Continuation) -> Awaitable[None]:
@@ -61,6 +61,8 @@ ANSWERS: dict[type, Callable[[Dialogue, Any], Awaitable[None] | None]] = {
     commands.Close: selected.close,
     commands.Expunge: selected.expunge,
     commands.Search: search,
+    commands.Sort: sort,
+    commands.Thread: thread,
     commands.Fetch: fetch,
     commands.Store: selected.store,
     commands.Copy: selected.copy,

@@ -35,8 +35,16 @@ _EXPRESSIONS = {
     "parts": "c.parts",
     "email_id": "m.content_id, m.head",
     "thread_id": "c.thread_id",
+    "sent": "coalesce(c.sent, m.internal_date)",
+    "subject": "c.subject",
+    "message_id": "c.message_id",
+    "in_reply_to": "c.in_reply_to",
+    "references": "c.reference_ids",
 }
-_OF_CONTENT = {"envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id"}
+_OF_CONTENT = {
+    "envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id",
+    "sent", "subject", "message_id", "in_reply_to", "references",
+}  # fmt: skip
 
 # Ranges with at most so many UIDs between them are read as one.
 _GAP_MAX = 8
@@ -74,7 +82,11 @@ def state_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: 
 def fetch_rows(
     cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], columns: tuple[str, ...], limit: int
 ) -> list[Row]:
-    """UID, then the SQL columns of the other `columns` (see `_EXPRESSIONS`), in rising UID order."""
+    """
+    UID, then the SQL columns of the other `columns` (see `_EXPRESSIONS`), in rising UID order.
+
+    "sent" is the internal date where the message has no Date (RFC 5256 2.2).
+    """
     return _in_ranges(cursor, _selection(columns), mailbox_id, ranges, limit)
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.sorting import SortCriterion
+from mailtraq_py.mail.threads import ThreadAlgorithm
 from mailtraq_py.mail.uidset import UIDSet
 
 from .fetchitems import FetchItem
@@ -248,6 +250,26 @@ class Search:
     by_uid: bool
     tells_mod_seq: bool = False
     returns: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT (RFC 5256 3); otherwise as `Search`."""
+
+    criteria: tuple[SortCriterion, ...]
+    key: SearchKey
+    by_uid: bool
+    tells_mod_seq: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD (RFC 5256 3); otherwise as `Search`."""
+
+    algorithm: ThreadAlgorithm
+    key: SearchKey
+    by_uid: bool
+    tells_mod_seq: bool = False
 
 
 @dataclass(frozen=True, slots=True)

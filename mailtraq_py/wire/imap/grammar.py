@@ -16,6 +16,8 @@ from mailtraq_py.mail import dates
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
 from mailtraq_py.mail.search import ModSeqSince, SearchKey, leaves
+from mailtraq_py.mail.sorting import SortCriterion, SortKey
+from mailtraq_py.mail.threads import ThreadAlgorithm
 from mailtraq_py.mail.uidset import UIDSet
 
 from . import commands, mailboxname
@@ -29,6 +31,7 @@ PATTERN_MAX_CHARACTERS = 1000
 ID_FIELDS_MAX = 30
 ENABLE_NAMES_MAX = 50
 MATCHES_MAX = 1000
+SORT_CRITERIA_MAX = 20
 _STATUS_ITEMS = ("MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "SIZE")
 _STORE_OPERATIONS = {b"": StoreOperation.REPLACE, b"+": StoreOperation.ADD, b"-": StoreOperation.REMOVE}
 _SPECIAL_USES = {attribute.lower(): attribute for attribute in SPECIAL_USES}
@@ -79,10 +82,11 @@ def parse_command(word: str, tokens: Tokens, numbering: Numbering | None) -> obj
         BadCommand: bad syntax.
         Refusal: what is asked for cannot be.
     """
-    if word in ("SEARCH", "UID SEARCH"):
+    find = _FINDERS.get(word.removeprefix("UID "))
+    if find is not None:
         if numbering is None:
             raise BadCommand("no mailbox is selected")
-        return _search(tokens, numbering, word == "UID SEARCH")
+        return find(tokens, numbering, word.startswith("UID "))
     command = _PARSERS[word](tokens)
     tokens.end()
     return command
@@ -422,6 +426,42 @@ def _search(tokens: Tokens, numbering: Numbering, by_uid: bool) -> commands.Sear
             raise BadCommand("unknown result option")
     key = parse_search(tokens, numbering)
     return commands.Search(key, by_uid, _asks_mod_seq(key), returns)
+
+
+def _sort(tokens: Tokens, numbering: Numbering, by_uid: bool) -> commands.Sort:
+    """`"SORT" SP "(" ["REVERSE" SP] sort-key *(SP ...) ")" SP charset 1*(SP search-key)` (RFC 5256 5)"""
+    tokens.space()
+    tokens.expect(b"(")
+    criteria: list[SortCriterion] = []
+    while not criteria or tokens.take(b" "):
+        word = tokens.word()
+        reverse = word == "REVERSE"
+        if reverse:
+            tokens.space()
+            word = tokens.word()
+        if word not in SortKey.__members__ or len(criteria) >= SORT_CRITERIA_MAX:
+            raise BadCommand("unknown sort criterion")
+        criteria.append(SortCriterion(SortKey[word], reverse))
+    tokens.expect(b")")
+    key = parse_search(tokens, numbering, with_charset=True)
+    return commands.Sort(tuple(criteria), key, by_uid, _asks_mod_seq(key))
+
+
+def _thread(tokens: Tokens, numbering: Numbering, by_uid: bool) -> commands.Thread:
+    """`"THREAD" SP thread-alg SP charset 1*(SP search-key)` (RFC 5256 5)"""
+    tokens.space()
+    word = tokens.word()
+    if word not in ThreadAlgorithm.__members__:
+        raise BadCommand("unknown threading algorithm")
+    key = parse_search(tokens, numbering, with_charset=True)
+    return commands.Thread(ThreadAlgorithm[word], key, by_uid, _asks_mod_seq(key))
+
+
+_FINDERS: dict[str, Callable[[Tokens, Numbering, bool], object]] = {
+    "SEARCH": _search,
+    "SORT": _sort,
+    "THREAD": _thread,
+}
 
 
 def _asks_mod_seq(key: SearchKey) -> bool:

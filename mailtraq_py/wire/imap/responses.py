@@ -179,3 +179,56 @@ def search(ranges: Iterable[Range], mod_seq: int = 0) -> bytes:
     if numbers and mod_seq:
         numbers.append(f"(MODSEQ {mod_seq})")
     return f"* SEARCH {' '.join(numbers)}\r\n".encode("ascii") if numbers else b"* SEARCH\r\n"
+
+
+def sort(numbers: Iterable[int], mod_seq: int = 0) -> bytes:
+    """`* SORT 5 3 4 1 2`, with the highest MODSEQ of what was found where that is asked (RFC 7162 3.1.9)."""
+    words = list(map(str, numbers))
+    if words and mod_seq:
+        words.append(f"(MODSEQ {mod_seq})")
+    return " ".join(("* SORT", *words)).encode("ascii") + CRLF
+
+
+def threads(rows: Sequence[tuple[int, int]]) -> bytes:
+    """
+    `* THREAD (2)(3 6 (4 23)(44 7 96))`
+
+    Args:
+        rows: (level, number), each followed by what lies beneath it; the number is 0 where nothing is to be named.
+
+    RFC 5256 4
+    """
+    if not rows:
+        return b"* THREAD\r\n"
+    counts = _children_counts(rows)
+    pieces = ["* THREAD "]
+    # For each level that is open: whether it has a parenthesis of its own.
+    opened: list[bool] = []
+    parents: list[int] = []
+    for place, (level, number) in enumerate(rows):
+        while len(opened) > level:
+            parents.pop()
+            if opened.pop():
+                pieces.append(")")
+        alone = level > 0 and counts[parents[-1]] == 1
+        opened.append(not alone)
+        parents.append(place)
+        pieces.append(" " if alone else "(")
+        if number:
+            pieces.append(str(number))
+            if counts[place] > 1:
+                pieces.append(" ")
+    pieces.extend(")" for own in opened if own)
+    return "".join(pieces).encode("ascii") + CRLF
+
+
+def _children_counts(rows: Sequence[tuple[int, int]]) -> list[int]:
+    """How many rows lie right beneath each."""
+    counts = [0] * len(rows)
+    parents: list[int] = []
+    for place, (level, _) in enumerate(rows):
+        del parents[level:]
+        if parents:
+            counts[parents[-1]] += 1
+        parents.append(place)
+    return counts

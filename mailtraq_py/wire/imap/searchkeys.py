@@ -73,7 +73,7 @@ class _Open:
     keys: list[SearchKey] = field(default_factory=list)
 
 
-def parse_search(tokens: Tokens, numbering: Numbering) -> SearchKey:
+def parse_search(tokens: Tokens, numbering: Numbering, with_charset: bool = False) -> SearchKey:
     """
     Read SEARCH's arguments to the command's end.
 
@@ -82,13 +82,15 @@ def parse_search(tokens: Tokens, numbering: Numbering) -> SearchKey:
     Args:
         tokens: after the word SEARCH.
         numbering: the client's view.
+        with_charset: a charset comes first, without the word (SORT and THREAD, RFC 5256 5).
 
     Raises:
         BadCommand: bad syntax, deeper than DEPTH_MAX, more than TERMS_MAX keys.
         Refusal: a charset that we do not know (BADCHARSET).
     """
-    tokens.space()
-    charset = "UTF-8"
+    charset = _charset(tokens) if with_charset else "UTF-8"
+    if not with_charset:
+        tokens.space()
     stack = [_Open(0, _all_of)]
     terms = 0
     while True:

@@ -53,6 +53,8 @@ ALLOWED: dict[str, frozenset[State]] = {
     "UNSELECT": _SELECTED,
     "EXPUNGE": _SELECTED,
     "SEARCH": _SELECTED,
+    "SORT": _SELECTED,
+    "THREAD": _SELECTED,
     "FETCH": _SELECTED,
     "STORE": _SELECTED,
     "COPY": _SELECTED,
@@ -62,5 +64,7 @@ ALLOWED: dict[str, frozenset[State]] = {
     "UID FETCH": _SELECTED,
     "UID MOVE": _SELECTED,
     "UID SEARCH": _SELECTED,
+    "UID SORT": _SELECTED,
     "UID STORE": _SELECTED,
+    "UID THREAD": _SELECTED,
 }

@@ -33,6 +33,8 @@ COMMANDS = st.one_of(
     st.builds("UID STORE {} FLAGS.SILENT {}".format, NUMBERS, FLAGS),
     st.builds("COPY {} {}".format, NUMBERS, NAMES), st.builds("UID MOVE {} {}".format, NUMBERS, NAMES),
     st.builds("MOVE {} {}".format, NUMBERS, NAMES), st.builds("SEARCH {}".format, KEYS),
+    st.builds("SORT (REVERSE DATE FROM SUBJECT) UTF-8 {}".format, KEYS),
+    st.builds("UID THREAD {} UTF-8 {}".format, st.sampled_from(("REFERENCES", "ORDEREDSUBJECT")), KEYS),
     st.builds("SEARCH RETURN (MIN ALL COUNT) {}".format, KEYS), st.builds("UID SEARCH RETURN () {}".format, KEYS),
     st.builds("UID SEARCH {}".format, KEYS), st.builds("UID EXPUNGE {}".format, NUMBERS),
     st.sampled_from(("EXPUNGE", "CLOSE", "UNSELECT", "NOOP", "CHECK", "IDLE", 'LIST "" *', 'LSUB "" %')),

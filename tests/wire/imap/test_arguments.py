@@ -227,3 +227,22 @@ class ResponseTests(SynchronousTestCase):
         """RFC 3501 7.2.5."""
         self.assertEqual(responses.search([(2, 2), (84, 86)]), b"* SEARCH 2 84 85 86\r\n")
         self.assertEqual(responses.search([]), b"* SEARCH\r\n")
+
+
+class ThreadResponseTests(SynchronousTestCase):
+    """RFC 5256 4."""
+
+    def test_examples(self) -> None:
+        """The RFC's two, and nothing."""
+        for rows, printed in (
+            ([(0, 2), (0, 3), (1, 6), (2, 4), (3, 23), (2, 44), (3, 7), (4, 96)], b"(2)(3 6 (4 23)(44 7 96))"),
+            ([(0, 0), (1, 3), (1, 5)], b"((3)(5))"),
+            ([(0, 196), (1, 197), (1, 198), (0, 199)], b"(196 (197)(198))(199)"),
+        ):
+            self.assertEqual(responses.threads(rows), b"* THREAD " + printed + b"\r\n")
+        self.assertEqual(responses.threads([]), b"* THREAD\r\n")
+
+    def test_deep(self) -> None:
+        """As deep as a mailbox is long."""
+        printed = responses.threads([(level, level + 1) for level in range(100_000)])
+        self.assertTrue(printed.endswith(b" 99999 100000)\r\n"))
