@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def list_add(
     What comes back of its mail goes to LIST-owner, which leads to the owner. A list for members takes mail of their
     addresses only; one for insiders is there only for the LAN, this machine and who has logged in.
     """
-    given = [*members, *(line.strip() for line in (sys.stdin if from_stdin else ()) if line.strip())]
+    given = [*members, *(_lines() if from_stdin else ())]
     with open_store(config) as store:
         store.run(store.administration.set_list(address, owner, posting))
         added = store.run(store.administration.add_members(address, given)) if given else 0
@@ -164,6 +165,16 @@ def account_lists(
         if changed != before:
             store.run(store.administration.set_mailbox_lists(address, changed))
     _show(changed, as_json)
+
+
+def _lines() -> Iterator[str]:
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            text = line.decode().strip()
+        except UnicodeDecodeError:
+            raise Unusable(f"line {number} of standard input is not UTF-8") from None
+        if text:
+            yield text
 
 
 def _with(texts: tuple[str, ...], added: tuple[str, ...], gone: set[str]) -> tuple[str, ...]:

@@ -7,12 +7,22 @@ Nothing of the running server is touched: recent logins are those of the scenari
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
 from mailtraq_py.interfaces.connection import Connection, Protocol
-from mailtraq_py.interfaces.directory import Account, IDirectory
+from mailtraq_py.interfaces.directory import (
+    Account,
+    Destination,
+    Expansion,
+    IDirectory,
+    LocalMailbox,
+    Remote,
+    UnknownUser,
+)
+from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.interfaces.net import IResolver
 from mailtraq_py.interfaces.policy import Facts, Opinion, RecentLogin, Stage, TraceLine, Verdict
 from mailtraq_py.mail.address import Address, parse_address
@@ -27,6 +37,7 @@ from .recentlogin import RecentLoginRules, RecentLogins
 from .settings import AbilityRelay, PolicySettings, ServiceSettings
 
 FIELDS = ("service", "client", "own", "recent_login", "helo", "auth", "mail_from", "rcpt_to")
+_MEMBERS_TOLD = 5
 _LOGIN_FIELDS = ("account", "protocol", "seconds_ago", "client", "tls")
 
 
@@ -249,7 +260,13 @@ class _Play:
         except ValueError as error:
             reply = Reply(501, "Bad recipient address syntax", "5.1.3")
             return Verdict(Opinion.REFUSE, "syntax", str(error), reply)
-        verdict = await self._policy.decide(Stage.RECIPIENT, replace(self._facts, forward_path=path))
+        destination: Destination | None = None
+        with suppress(TemporaryFailure):  # the chain fails in its own words
+            destination = await self._directory.resolve(path)
+        asked = replace(self._facts, forward_path=path, destination=destination)
+        verdict = await self._policy.decide(Stage.RECIPIENT, asked)
+        if destination is not None:
+            verdict = replace(verdict, trace=(TraceLine("directory", None, _leads_to(destination)), *verdict.trace))
         self._facts = replace(
             self._facts,
             marks=self._facts.marks | verdict.marks,
@@ -315,6 +332,24 @@ def near_miss(row: RecentLogin, client: str, now: float, rules: RecentLoginRules
         if here.ipv6 and here.value >> 64 == there.value >> 64:
             return f"{who} logged in from {row.address}, in the same /64; a grant covers exactly its address"
     return f"{who} logged in from {row.address}, not from {client}"
+
+
+def _leads_to(destination: Destination) -> str:
+    """Where a recipient leads, in words."""
+    if isinstance(destination, UnknownUser):
+        return f"leads nowhere: {destination.reason}"
+    if isinstance(destination, Expansion):
+        some = ", ".join(_member(member) for member in destination.members[:_MEMBERS_TOLD])
+        more = len(destination.members) - _MEMBERS_TOLD
+        kind = "alias" if destination.reverse_path is None else "list"
+        return f"{kind} {destination.name} leads to {some}" + (f" and {more} more" if more > 0 else "")
+    return f"leads to {_member(destination)}"
+
+
+def _member(member: LocalMailbox | Remote) -> str:
+    if isinstance(member, Remote):
+        return f"{member.path}, {'mapped' if member.mapped else 'elsewhere'}"
+    return f"mailbox {member.account.address}" + (f", folder {member.folder}" if member.folder else "")
 
 
 def _deciding(verdict: Verdict) -> str:

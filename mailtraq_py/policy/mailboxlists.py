@@ -55,6 +55,8 @@ class MailboxListsCheck:
         """Refuse, lead elsewhere, or say nothing."""
         destination = facts.destination
         if isinstance(destination, LocalMailbox):
+            if not destination.account.lists_number:
+                return None
             members: tuple[LocalMailbox | Remote, ...] = (destination,)
         elif isinstance(destination, Expansion):
             members = destination.members

@@ -112,6 +112,23 @@ class Recipients(SynchronousTestCase):
         finally:
             aliases.write_text(ALIASES)
 
+    def test_reload(self) -> None:
+        """Rules and journal of a changed file are in force at once; a bad one changes nothing."""
+        good = self.server.config.read_text()
+        changed = good.replace("lost@example.test", "bob@example.test").replace("second.example", "third.example")
+        try:
+            self.server.config.write_text(changed.replace('copy_inbound = "journal@', 'copy_inbound = "admin@'))
+            self.server.mailtraq("reload")
+            self.assertEqual(list(self.send("who@example.test", "x@second.example")), ["x@second.example"])
+            self.assertEqual((len(self.mailbox("bob")), len(self.mailbox("admin"))), (1, 1))
+            self.assertEqual(self.send("x@third.example"), {})
+            self.server.config.write_text(good.replace('domain_maps = ["', 'domain_maps = ["*'))
+            self.assertIn("recipients.domain_maps[1]", self.server.mailtraq("reload", check=2).stderr)
+            self.assertEqual(self.send("y@third.example"), {})
+        finally:
+            self.server.config.write_text(good)
+            self.server.mailtraq("reload")
+
     def test_sub_address(self) -> None:
         """The folder is a mailbox of the user, or INBOX where there is none."""
         self.send("alice+Archive@example.test", "bob-Drafts@example.test", "admin-none@example.test")

@@ -29,6 +29,7 @@ class PatternTests(SynchronousTestCase):
             ("user?@shop.example", "user7", "shop.example", ()),
             ("*@Shop.Example.", "x", "shop.example", ("x",)),
             ("jürgen", "JÜRGEN", "shop.example", ()),
+            ("*@bücher.example", "x", "xn--bcher-kva.example", ("x",)),
         ):
             self.assertEqual(parse_pattern(pattern).match(local_part, domain), stars, pattern)
         for pattern, local_part, domain in (

@@ -10,7 +10,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.interfaces.connection import Protocol
-from mailtraq_py.interfaces.directory import Account
+from mailtraq_py.interfaces.directory import Account, Expansion, LocalMailbox, Remote
+from mailtraq_py.mail.address import Address
+from mailtraq_py.mail.envelope import ForwardPath
 from mailtraq_py.policy.explain import BadScenario, explain, render
 from mailtraq_py.policy.settings import (
     AbilityRelay,
@@ -50,6 +52,29 @@ def ask(service: str = "mx", client: str = "203.0.113.9", **more: Any) -> dict[s
 
 class Answers(SynchronousTestCase):
     """What comes back."""
+
+    def test_where_it_leads(self) -> None:
+        """The trace of a recipient begins with what it leads to."""
+        directory = Directory(accounts=[ALICE], mapped=["second.test"])
+        members = (LocalMailbox(ALICE, "Work"), *(Remote(ForwardPath(Address(f"x{n}", "far.test"))) for n in range(6)))
+        owner = Address("staff-owner", "example.test")
+        directory.expansions["staff@example.test"] = Expansion(members, "staff@example.test", owner)
+        ours = [f"{name}@example.test" for name in ("alice", "staff", "nobody")]
+        scenario = {
+            "service": "mx",
+            "client": "203.0.113.9",
+            "mail_from": "a@b.test",
+            "rcpt_to": [*ours, "x@second.test", "x@far.test"],
+        }
+        answer = run(explain(SETTINGS, scenario, directory, Resolver(), 0.0))
+        far = ", ".join(f"x{number}@far.test, elsewhere" for number in range(4))
+        self.assertEqual([one["trace"][0]["reason"] for one in answer["rcpt"]], [
+            "leads to mailbox alice@example.test",
+            f"list staff@example.test leads to mailbox alice@example.test, folder Work, {far} and 2 more",
+            "leads nowhere: no such user",
+            "leads to x@second.test, mapped",
+            "leads to x@far.test, elsewhere",
+        ])
 
     def test_shape(self) -> None:
         """Four stages, each with verdict, reply, by, reason and trace."""
