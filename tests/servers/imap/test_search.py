@@ -84,8 +84,9 @@ class SortTests(SessionCase):
         """Each key, reversed, and one after the other; what is equal stays in the order of the mailbox."""
         for criteria, expected in (
             ("DATE", "5 2 4 3 1"), ("REVERSE DATE", "1 3 4 2 5"), ("ARRIVAL", "1 2 3 4 5"),
-            ("REVERSE ARRIVAL", "1 2 3 4 5"), ("SIZE", "5 4 1 2 3"), ("SUBJECT", "2 5 1 4 3"), ("REVERSE SUBJECT", "3 1 4 2 5"),
-            ("FROM", "5 1 4 2 3"), ("TO FROM", "5 1 4 2 3"), ("FROM REVERSE DATE", "5 1 4 2 3"), ("REVERSE FROM DATE", "3 2 4 1 5"),
+            ("REVERSE ARRIVAL", "1 2 3 4 5"), ("SIZE", "5 4 1 2 3"), ("SUBJECT", "2 5 1 4 3"),
+            ("REVERSE SUBJECT", "3 1 4 2 5"), ("FROM", "5 1 4 2 3"), ("TO FROM", "5 1 4 2 3"),
+            ("FROM REVERSE DATE", "5 1 4 2 3"), ("REVERSE FROM DATE", "3 2 4 1 5"),
             ("CC SUBJECT REVERSE SIZE", "2 5 1 4 3"),
         ):  # fmt: skip
             self.assertEqual(ask(self.play, f"SORT ({criteria}) UTF-8 ALL")[0], f"* SORT {expected}", criteria)
