@@ -3,7 +3,8 @@ The address lists of From, To, Cc ... as the parts that IMAP's ENVELOPE is made 
 
 One address in its usual form is read by one pattern; whatever that does not match (comments, groups, routes, obsolete
 and broken forms) goes through the tokens up to the next comma outside quotes. No recursion, no backtracking: the
-quantifiers are possessive. What has no domain is kept with an empty one.
+quantifiers are possessive. What has no domain is kept with an empty one. An `Allowance` bounds what one message
+may cost, however its address fields are written.
 
 RFC 5322 3.4 and 4.4, RFC 9051 7.5.2
 """
@@ -14,6 +15,22 @@ import re
 from typing import NamedTuple
 
 ADDRESSES_MAX = 1000
+STEPS_MAX = 10_000
+_ENTRY_STEPS = 5
+
+
+class Allowance:
+    """
+    What may still be read of a message's address fields, counted down while they are.
+
+    A step is a token, about a microsecond, and an entry is `_ENTRY_STEPS` of them: 2000 addresses in their usual
+    form, some 1000 in the oddest.
+    """
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: int = STEPS_MAX) -> None:
+        self.steps = steps
 
 
 class ListedAddress(NamedTuple):
@@ -51,21 +68,25 @@ _COMMENT_TEXT = re.compile(rb"([()])|\\(.)|([^()\\]++)", re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
 
-def parse_addresses(value: bytes) -> list[ListedAddress]:
+def parse_addresses(value: bytes, allowance: Allowance | None = None) -> list[ListedAddress]:
     """
-    Read the raw value of an address field, at most `ADDRESSES_MAX` entries of it.
+    Read the raw value of an address field, at most `ADDRESSES_MAX` entries of it and what the allowance permits.
 
+    What is left out shows as `CUT_MARK`, the last entry but for the end of a group.
     Never raises; octets without a meaning are passed over, line ends and NULs never come through.
     """
     entries: list[ListedAddress] = []
     position, end = 0, len(value)
     reader: _Reader | None = None
-    while len(entries) < ADDRESSES_MAX:
+    if allowance is None:
+        allowance = Allowance()
+    while len(entries) < ADDRESSES_MAX and allowance.steps > 0:
         # Skipped here and not by _SIMPLE, which would run over the same commas again after each failure.
         between = _BETWEEN.match(value, position)
         position = between.end() if between else position
         if position == end:
             break
+        allowance.steps -= _ENTRY_STEPS
         match = _SIMPLE.match(value, position)
         if match is not None:
             quoted, phrase, local_part, domain, bare, bare_domain = match.groups()
@@ -77,7 +98,7 @@ def parse_addresses(value: bytes) -> list[ListedAddress]:
             position = match.end()
             continue
         if reader is None:
-            reader = _Reader(value, entries)
+            reader = _Reader(value, entries, allowance)
         position = reader.read(position)
     if position < end:
         entries.append(CUT_MARK)
@@ -89,9 +110,10 @@ def parse_addresses(value: bytes) -> list[ListedAddress]:
 class _Reader:
     """Reads single addresses token by token, and remembers whether a group is open."""
 
-    def __init__(self, value: bytes, entries: list[ListedAddress]) -> None:
+    def __init__(self, value: bytes, entries: list[ListedAddress], allowance: Allowance) -> None:
         self._value = value
         self._entries = entries
+        self._allowance = allowance
         self._in_group = False
         self._forget()
 
@@ -106,7 +128,9 @@ class _Reader:
     def read(self, position: int) -> int:
         """Read up to the next comma, semicolon or group name; returns where to go on."""
         value, end = self._value, len(self._value)
-        while position < end:
+        allowance = self._allowance
+        while position < end and allowance.steps > 0:
+            allowance.steps -= 1
             match = _TOKEN.match(value, position)
             if match is None:
                 break
@@ -194,6 +218,9 @@ class _Reader:
         text: list[bytes] = []
         depth = 1
         for match in _COMMENT_TEXT.finditer(self._value, position):
+            self._allowance.steps -= 1
+            if self._allowance.steps <= 0:
+                break
             position = match.end()
             if match[1] == b"(":
                 depth += 1

@@ -23,6 +23,7 @@ from .charsets import decode_unlabelled, decoder
 
 PARAMETERS_MAX = 200
 MESSAGE_IDS_MAX = 1000
+COMMENT_MARKS_MAX = 500
 
 # RFC 5322 2.2: a field's name is printable and has no colon. A blank before the colon is obsolete but seen (4.5.1).
 _FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:([^\n]*(?:\n[ \t][^\n]*)*)", re.MULTILINE)
@@ -33,10 +34,12 @@ _LINE_ENDS = re.compile(rb"[\r\n\0]+")
 _ENCODED_WORD = re.compile(rb"=\?([!-)+->@-~]{1,64})(?:\*[^?\s]{0,64})?\?([BbQq])\?([^?\n]*+)\?=")
 _Q_OCTET = re.compile(rb"=([0-9A-Fa-f]{2})")
 
-_MESSAGE_ID = re.compile(rb"<[^<>\s]++>")
+_MESSAGE_ID = re.compile(rb"<[^<>\s\0]++>")
 
 _TOKEN = rb"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]"
 _CONTENT_TYPE = re.compile(rb"[ \t\r\n]*(" + _TOKEN + rb"++)[ \t]*/[ \t]*(" + _TOKEN + rb"++)")
+# A multipart's type as most write it.
+_USUAL_MULTIPART = re.compile(rb'[ \t]?multipart/([a-z]++);\s*+boundary="([^"\\\r\n\0(]++)"\r?\Z')
 _VALUE = re.compile(rb"[ \t\r\n]*(" + _TOKEN + rb"++)")
 _PARAMETER = re.compile(
     rb";[ \t\r\n]*+([^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]++)[ \t\r\n]*+=[ \t\r\n]*+"
@@ -93,9 +96,9 @@ def unfold(value: bytes) -> bytes:
 
     RFC 5322 2.2.3
     """
+    value = value.strip()
     if b"\n" in value:
         value = _FOLD.sub(b"", value)
-    value = value.strip()
     if b"\r" in value or b"\n" in value or b"\0" in value:
         value = _LINE_ENDS.sub(b" ", value)
     return value
@@ -160,6 +163,9 @@ def parse_content_type(value: bytes) -> ContentType | None:
     RFC 2045 5.1
     """
     # Boundaries are new each time and would only push the few common values out.
+    usual = _USUAL_MULTIPART.match(value)
+    if usual is not None:
+        return ContentType(b"multipart", usual[1], ((b"boundary", usual[2]),))
     if len(value) > 100 or b"oundary" in value:
         return _read_content_type(value)
     return _cached_content_type(value)
@@ -245,10 +251,17 @@ def parameter_text(parameters: Parameters, name: bytes) -> str:
 
 
 def strip_comments(value: bytes) -> bytes:
-    """A structured value with each comment turned into a blank; an unclosed one reaches to the end."""
+    """
+    A structured value with each comment turned into a blank; an unclosed one reaches to the end.
+
+    What stands behind `COMMENT_MARKS_MAX` parentheses, quoted strings and escapes is dropped.
+    """
     kept: list[bytes] = []
     depth = position = 0
-    for match in _COMMENT_MARK.finditer(value):
+    for count, match in enumerate(_COMMENT_MARK.finditer(value)):
+        if count == COMMENT_MARKS_MAX:
+            value = value[: match.start()]
+            break
         mark = value[match.start() : match.start() + 1]
         if mark == b"(":
             if not depth:

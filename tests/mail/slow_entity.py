@@ -121,7 +121,8 @@ class SlowParser:
 
 
 def _content_type(header: bytes):  # type: ignore[no-untyped-def]
-    unfolded = header.replace(b"\r\n ", b" ").replace(b"\n ", b" ")
+    # The CR stays: a fold ends a value that has no quotes.
+    unfolded = header.replace(b"\r\n ", b"\r ").replace(b"\n ", b"\r ")
     for line in unfolded.split(b"\n"):
         name, _, value = line.partition(b":")
         if name.rstrip(b" \t").lower() == b"content-type":

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.mail.addresslist import ADDRESSES_MAX, CUT_MARK, GROUP_END, ListedAddress, parse_addresses
+from mailtraq_py.mail.addresslist import (
+    ADDRESSES_MAX,
+    CUT_MARK,
+    GROUP_END,
+    STEPS_MAX,
+    Allowance,
+    ListedAddress,
+    parse_addresses,
+)
 
 ATOM = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_+", min_size=1, max_size=8).map(str.encode)
 PHRASE = st.lists(ATOM, min_size=1, max_size=3).map(b" ".join)
@@ -83,9 +91,21 @@ class AddressListTests(SynchronousTestCase):
         self.assertEqual(ADDRESSES_MAX, len(parse_addresses(b"a@b," * ADDRESSES_MAX)))
 
     def test_bombs(self) -> None:
-        """Long runs of one special are read once."""
-        for special in (b"(", b'"', b",", b"<", b"@", b":", b"a:;", b"\\", b"[", b"(a),", b'"a,', b" ", b", "):
-            parse_addresses(special * (50_000 // len(special)))
+        """Long runs of one special are read once, as far as the allowance goes."""
+        for special in (b"(", b'"', b"<", b"@", b":", b"a:;", b"\\", b"[", b"(a),", b'"a,', b"()", b";", b">", b"a b"):
+            self.assertIn(CUT_MARK, parse_addresses(special * 50_000)[-2:], special)
+        for blank in (b",", b" ", b", "):
+            self.assertEqual([], parse_addresses(blank * 50_000))
+
+    def test_allowance(self) -> None:
+        """What one field has used up, the next does not have; the cut shows in each."""
+        allowance = Allowance()
+        self.assertEqual(STEPS_MAX, allowance.steps)
+        self.assertEqual([ListedAddress(None, None, b"a", b"b")], parse_addresses(b"a@b", allowance))
+        self.assertLess(allowance.steps, STEPS_MAX)
+        parse_addresses(b"(" * STEPS_MAX, allowance)
+        self.assertEqual([CUT_MARK], parse_addresses(b"a@b", allowance))
+        self.assertEqual([], parse_addresses(b"", allowance))
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(PHRASE, ATOM, ATOM), max_size=5))

@@ -24,6 +24,16 @@ SECONDS = st.integers(-2_000_000_000, 10_000_000_000)
 ZONES = st.integers(-12 * 60, 14 * 60)
 
 
+# Mostly dates of the usual form, some in pieces, some impossible.
+DATE_PIECES = st.sampled_from(
+    [
+        "Sun, ", "sun, ", "22 ", "1 ", "31 ", "99 ", "Nov ", "Feb ", "Foo ", "2026 ", "0000 ", "26 ", "04:23:58 ",
+        "25:00:00 ", "04:23:61 ", "4:23 ", "+0000", "-0130", "+000", "GMT", " ", "Sun, 22 Nov 2026 ",
+        "22 Nov 2026 04:23:58 ", "04:23:58 +0200",
+    ]
+)  # fmt: skip
+
+
 def at(seconds: int, zone: int) -> datetime:
     """An instant in a zone, as Python has it."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
@@ -42,6 +52,7 @@ class DateFieldTests(SynchronousTestCase):
         self.assertEqual(moment, parsedate_to_datetime(printed))
         self.assertEqual(format_datetime(moment), printed.replace(", ", ", 0") if moment.day < 10 else printed)
         self.assertEqual(SentDate(seconds, day_number(moment.date())), parse_date(printed))
+        self.assertEqual(SentDate(seconds, day_number(moment.date())), parse_date(printed.encode()))
 
     def test_lenient(self) -> None:
         """Obsolete and careless forms of one instant."""
@@ -57,6 +68,13 @@ class DateFieldTests(SynchronousTestCase):
             "Sun, 22 November 2026 04:23:58.250 +0000",
         ):
             self.assertEqual(expected, parse_date(text), text)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(DATE_PIECES, max_size=6).map("".join))
+    def test_usual_dates(self, text: str) -> None:
+        """The dates that are read at a glance, as only octets are, are read the same the long way."""
+        for mutated in (text, text + " (UTC)", " " + text, text + "0"):
+            self.assertEqual(parse_date(mutated), parse_date(mutated.encode()))
 
     def test_zones(self) -> None:
         """Zones move the instant and leave the day as written."""

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail import entity as entity_module
-from mailtraq_py.mail.entity import DEPTH_MAX, HEADER_MAX_OCTETS, PARTS_MAX, Entity, EntityParser, pack, parse
+from mailtraq_py.mail.entity import (
+    DEPTH_MAX,
+    HEADER_MAX_OCTETS,
+    PARTS_MAX,
+    Entity,
+    EntityParser,
+    pack,
+    parse,
+    read,
+    read_flat,
+)
 from mailtraq_py.mail.partmap import Kind, unpack
 
 from .slow_entity import Node, SlowParser
@@ -59,6 +69,21 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 MESSAGES = st.lists(PIECES, max_size=25).map(b"".join)
 MIME_MESSAGES = MESSAGES.map(lambda rest: b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n" + rest)
+
+
+# Well-formed multiparts of leaves, and small changes to them.
+FLAT_PARTS = st.sampled_from(
+    [b"\r\nbody", b"Content-Type: text/html\r\n\r\nbody\r\nbody", b"X: y\n\n\n\nbody\n", b"\r\n\r\n--ab\r\n", b"\r\n"]
+)
+FLAT_MESSAGES = st.builds(
+    lambda preamble, parts, end: b"Content-Type: multipart/mixed; boundary=a\r\n\r\n%b--a\r\n%b%b"
+    % (preamble, b"\r\n--a\r\n".join(parts), end),
+    st.sampled_from([b"", b"preamble\r\n", b"\r\n\n"]),
+    st.lists(FLAT_PARTS, min_size=1, max_size=4),
+    st.sampled_from(
+        [b"", b"\r\n--a--", b"\r\n--a--\r\nepilogue\n", b"\n--a--\n--a\n\n", b"\r\n--a", b"\r\n--a --\r\n"]
+    ),
+)
 
 
 def parse_in(pieces: list[bytes]) -> Entity:
@@ -170,6 +195,28 @@ class ComparisonTests(SynchronousTestCase):
         pieces = [message[start:end] for start, end in zip([0, *cuts], [*cuts, len(message)], strict=True)]
         self.assertEqual(parse(message), parse_in(pieces))
 
+    @settings(max_examples=500, deadline=None)
+    @given(MESSAGES | MIME_MESSAGES | FLAT_MESSAGES)
+    def test_at_a_glance(self, message: bytes) -> None:
+        """What is read at a glance is what the parser finds, lines of the whole included."""
+        found = read_flat(message)
+        if found is not None:
+            self.assertEqual(parse_in([message]), found)
+        self.assertEqual((parse_in([message]), message.count(b"\n")), read([message]))
+        self.assertEqual((parse_in([message]), message.count(b"\n")), read([message[:9], b"", message[9:]]))
+
+    def test_usual_messages_at_a_glance(self) -> None:
+        """Plain messages and multiparts of leaves are read so; what is nested or broken is not."""
+        start = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n"
+        for message in (
+            b"Subject: s\r\n\r\nbody",
+            start + b"\r\none\r\n--x--\r\n",
+            start + b"\r\none\r\n--x\r\nContent-Type: text/html\r\n\r\ntwo\r\n--x--",
+        ):
+            self.assertIsNotNone(read_flat(message), message)
+        for message in (MESSAGE, start + b"--xy\r\n", start, b"Content-Type: message/rfc822\r\n\r\n", b"\r\n", b""):
+            self.assertIsNone(read_flat(message), message)
+
     def test_cut_everywhere(self) -> None:
         """Octet by octet, and cut in two at each place."""
         whole = parse(MESSAGE)
@@ -220,11 +267,19 @@ class LimitTests(SynchronousTestCase):
         self.assertTrue(entities[-1].is_opaque)
 
     def test_parts(self) -> None:
-        """After the limit the rest belongs to the last part."""
-        message = b"Content-Type: multipart/mixed; boundary=x\r\n" + b"\r\n--x\r\n\r\n" * (PARTS_MAX + 1000)
-        root = parse(message)
-        self.assertEqual(PARTS_MAX - 1, len(root.parts))
-        self.assertEqual(len(message), root.parts[-1].end)
+        """After the limit the rest belongs to the last part; of tiny parts fewer are found."""
+        for body, parts in ((b"x" * 1024, PARTS_MAX - 1), (b"", 1007)):
+            part = b"\r\n--x\r\n\r\n" + body
+            message = b"Content-Type: multipart/mixed; boundary=x\r\n" + part * (PARTS_MAX + 1000)
+            root = parse(message)
+            self.assertEqual(parts, len(root.parts))
+            self.assertEqual(len(message), root.parts[-1].end)
+            self.assertEqual(root, parse_in([message[:9999], message[9999:]]))
+
+    def test_parts_without_blank_lines(self) -> None:
+        """A flood of them is no flood of searches to the end of the message."""
+        message = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"\n--x" * 250_000
+        self.assertEqual(b"", parse(message).parts[0].header)
 
     def test_unusable_boundary(self) -> None:
         """A multipart without a boundary, with one too long, or that never comes, is text."""

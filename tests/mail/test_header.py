@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail.header import (
+    COMMENT_MARKS_MAX,
     MESSAGE_IDS_MAX,
     PARAMETERS_MAX,
     decode_text,
@@ -22,6 +23,17 @@ from mailtraq_py.mail.header import (
 )
 
 # Octets that mean something somewhere in a header.
+# Types of multiparts as most write them, and small changes to them.
+MULTIPART_TYPES = st.lists(
+    st.sampled_from(
+        [
+            b" multipart/mixed;", b"multipart/Mixed;", b" ", b"\r\n\t", b'boundary="', b"boundary=", b"=_b 1", b'"',
+            b"\\", b"(c)", b"\r", b";", b"a=b", b"multipart/report; report-type=x;",
+            b' multipart/alternative; boundary="a b"',
+        ]
+    ),
+    max_size=5,
+).map(b"".join)  # fmt: skip
 LIVELY = st.lists(
     st.sampled_from(
         [
@@ -179,8 +191,20 @@ class ParameterTests(SynchronousTestCase):
     def test_comment_bombs(self) -> None:
         """Comments 100,000 deep, unclosed, or ending in a backslash, are comments."""
         self.assertEqual(b"a", strip_comments(b"a" + b"(" * 100_000))
-        self.assertEqual(b"a ", strip_comments(b"a" + b"(" * 100_000 + b")" * 100_000))
+        self.assertEqual(b"a ", strip_comments(b"a" + b"(" * 200 + b")" * 200))
         self.assertEqual(b"a", strip_comments(b"a(\\").strip())
+
+
+    def test_many_comments(self) -> None:
+        """Behind the limit there is nothing more."""
+        self.assertEqual([b"a"], strip_comments(b"a" + b"()" * 100_000 + b"b").split())
+        self.assertEqual([b"a", b"b"], strip_comments(b"a" + b"()" * (COMMENT_MARKS_MAX // 2) + b"b").split())
+
+    @settings(max_examples=300, deadline=None)
+    @given(MULTIPART_TYPES)
+    def test_usual_multipart(self, value: bytes) -> None:
+        """A type that is read at a glance is read the same the long way, which a comment makes it go."""
+        self.assertEqual(parse_content_type(b"()" + value), parse_content_type(value))
 
 
 class MessageIDTests(SynchronousTestCase):

@@ -70,6 +70,15 @@ HEADER_PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+ADDRESS_PIECES = st.sampled_from(
+    [
+        b'"Doe, John" <', b"<", b"john@example.org>", b"john@example.org", b">", b"a", b"@", b" ", b"Jane Doe <", b'""',
+        b'"', b"'",
+        b"=?utf-8?Q?=C3=A4?= <", b"\\", b"(c)", b".", b"\xc3\xa4", b",", b"\r\n ", b"\t", b"J. R. <", b"\r", b"\0",
+    ]
+)  # fmt: skip
+
+
 class DescribeTests(SynchronousTestCase):
     """One message with everything in it."""
 
@@ -193,6 +202,16 @@ class HostileTests(SynchronousTestCase):
         self.check_parts(facts, read_list(facts.body_structure), ())
         read_list(facts.body)
         facts.subject.encode("utf-8")
+        self.assertEqual(facts, describe([message[:7], message[7:]]))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(ADDRESS_PIECES, max_size=8).map(b"".join))
+    def test_one_address(self, value: bytes) -> None:
+        """A lone address, read at a glance, is printed as in a list, which an empty entry before it makes of it."""
+        alone = describe([b"From: %b\r\n\r\n" % value])
+        listed = describe([b"From:,%b\r\n\r\n" % value])
+        self.assertEqual(listed.envelope, alone.envelope)
+        self.assertEqual(listed.sender.lstrip(", \t"), alone.sender.lstrip(", \t"))
 
     def check_parts(self, facts: ContentFacts, structure: list[Any], number: tuple[int, ...]) -> None:
         """Each part of a BODYSTRUCTURE is in the map, with the same size."""
@@ -223,6 +242,19 @@ class HostileTests(SynchronousTestCase):
         self.assertLess(len(facts.envelope), 200_000)
         self.assertEqual(b"[list cut]", read_list(facts.envelope)[5][-1][0])
         self.assertEqual(b"", facts.fields)
+
+    def test_repeated_fields(self) -> None:
+        """Ten thousand To fields are one list."""
+        facts = describe([b"To: a@b\r\n" * 10_000 + b"\r\n"])
+        self.assertEqual(b"[list cut]", read_list(facts.envelope)[5][-1][0])
+
+    def test_addresses_inside(self) -> None:
+        """All messages in a message have one allowance for their address fields."""
+        inner = b"--x\r\nContent-Type: message/rfc822\r\n\r\nTo: " + b"(" * 5_000 + b"a@b\r\n\r\nbody\r\n"
+        facts = describe([b"To: a@b\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" + inner * 3])
+        structure = read_list(facts.body_structure)
+        self.assertEqual([[None, None, b"a", b"b"]], read_list(facts.envelope)[5])
+        self.assertEqual(b"[list cut]", structure[0][7][5][-1][0])
 
     def test_long_usual_fields(self) -> None:
         """Fields beyond the limit are not kept."""
