@@ -155,6 +155,9 @@ class ThreadedDatabase(Database):
     """
     The writer in a thread of its own, which takes everything that waits into one commit.
 
+    What comes up in one turn of the reactor is handed over at its end: a writer that is woken for the first of it
+    would contend with the reactor for the interpreter over the rest, and commit it apart.
+
     What waits is counted on the reactor thread alone, so it needs no lock. Cancelling an operation withdraws it if
     it was not taken yet.
 
@@ -175,6 +178,7 @@ class ThreadedDatabase(Database):
         self._queue: SimpleQueue[_Operation | None] = SimpleQueue()
         self._waiting_operations = 0
         self._waiting_octets = 0
+        self._fresh: list[_Operation] = []
         self._closed: Deferred[None] | None = None
         self._thread = threading.Thread(target=self._write, name=f"store-writer {connections.path}", daemon=True)
         self._thread.start()
@@ -188,7 +192,9 @@ class ThreadedDatabase(Database):
         operation = _Operation(name, arguments, octets)
         self._waiting_operations += 1
         self._waiting_octets += octets
-        self._queue.put(operation)
+        if not self._fresh:
+            self._reactor.callLater(0, self._hand_over)
+        self._fresh.append(operation)
         return operation.deferred
 
     def check_room(self) -> None:
@@ -203,11 +209,17 @@ class ThreadedDatabase(Database):
         """See `Database`."""
         if self._closed is None:
             self._closed = Deferred()
+            self._hand_over()
             self._queue.put(None)
             await self._closed
             self._thread.join()
             self._writer.close()
             self._connections.close()
+
+    def _hand_over(self) -> None:
+        for operation in self._fresh:
+            self._queue.put(operation)
+        self._fresh.clear()
 
     def _write(self) -> None:
         """The thread."""
