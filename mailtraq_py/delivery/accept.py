@@ -180,7 +180,8 @@ class Incoming:
         if routes.local or routes.outgoing:
             local, outgoing = self._local(routes, head), tuple(routes.outgoing)
             if accept.journal is not None and accept.journal.is_kept:
-                header = self._first_octets(facts.header_octets)
+                is_null = self._transaction.envelope.reverse_path.is_null
+                header = self._first_octets(facts.header_octets) if is_null else b""
                 expires = now + accept.settings.expire_seconds
                 copies = await accept.journal.copies(self.id, self._transaction, routes, header, now, expires)
                 local, outgoing = (*local, *copies.local), (*outgoing, *copies.outgoing)

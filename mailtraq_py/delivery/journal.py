@@ -85,7 +85,7 @@ class Journal:
         The copies of one message.
 
         Args:
-            header: the message's header as it came.
+            header: the message's header as it came; looked at where the reverse-path is null, as a copy's is.
             now: when a copy that leaves is due, seconds since the epoch.
             expires: when the queue gives it up.
 

@@ -8,7 +8,7 @@ One step, in this order:
     account
     alias
     list, NAME-owner        the owner of a list gets what comes back of its mail (RFC 5321 3.9.2)
-    sub-address             account, alias or list of `user` in `user+folder`, the longest `user` first
+    sub-address             account, alias or list of `user` in `user+folder`, the longest `user` first, SPLITS_MAX of them
     alias file              its first rule that matches, for the whole local part or any `user`
     catch-all               of the domain (alias "*"), then of the server
 
@@ -43,7 +43,7 @@ POSTMASTER = "postmaster"
 ALIAS_DEPTH_MAX = 10
 ALIAS_MEMBERS_MAX = 10_000
 MAP_ROUNDS_MAX = 200
-SPLITS_MAX = 4
+SPLITS_MAX = 8
 STEPS_AT_ONCE = 100
 
 _MEMBERS = "members"
