@@ -8,7 +8,7 @@ One step, in this order:
     account
     alias
     list, NAME-owner        the owner of a list gets what comes back of its mail (RFC 5321 3.9.2)
-    sub-address             account, alias or list of `user` in `user+folder`, the longest `user` first, SPLITS_MAX of them
+    sub-address             account, alias or list of `user` in `user+folder`, the longest `user`s first
     alias file              its first rule that matches, for the whole local part or any `user`
     catch-all               of the domain (alias "*"), then of the server
 
