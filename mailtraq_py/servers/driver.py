@@ -373,7 +373,7 @@ class Driver(Protocol):
                     return self.drained()
                 if self._input_paused and core.buffered_octets <= HIGH_WATER_OCTETS:
                     self._resume_input()
-                if seconds() > self._slice_end:
+                if seconds() > self._slice_end and core.buffered_octets:
                     return self.let_others_go()
                 event = core.next_event()
                 if event is NEED_DATA:
