@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from zope.interface import implementer
@@ -123,7 +124,7 @@ class Policy:
                     trace.append(TraceLine(check.name, None, f"no answer: {failure.reason}"))
                     continue
             if answer is None:
-                trace.append(TraceLine(check.name, None, ""))
+                trace.append(_no_opinion(check.name))
                 continue
             trace.extend(answer.trace)
             trace.append(TraceLine(answer.check, answer.opinion, answer.reason))
@@ -155,6 +156,11 @@ class Policy:
             self.number,
             carried.get("destination"),
         )
+
+
+@lru_cache(maxsize=256)
+def _no_opinion(check: str) -> TraceLine:
+    return TraceLine(check, None, "")
 
 
 def _carry(carried: dict[str, Any], answer: Verdict) -> None:
