@@ -10,6 +10,6 @@ privileges, pidfile, logs, build (who is made of what), listeners (a session for
 for a restart, list files) with listfiles, recorder (what policy decided, written down).
 
 The command line: cli, cli_options, cli_store, offline (the store without a reactor), cli_accounts, cli_recipients,
-cli_policy with cli_resolver, cli_history, cli_state, cli_upkeep with cli_progress, cli_server with installation and
-trial.
+cli_policy with cli_resolver, cli_history, cli_state, cli_upkeep with cli_progress, cli_transfer with transfer and
+mailfolders, cli_server with installation and trial.
 """

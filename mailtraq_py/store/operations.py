@@ -73,6 +73,7 @@ READS: dict[str, Callable[..., Any]] = {
         verify.list_all_mailboxes,
         verify.list_tables,
         verify.mailbox_counts,
+        verify.message_digests,
         verify.queue_without_content,
         verify.stray_rows,
         verify.wrong_accounts,

@@ -170,6 +170,17 @@ def queue_without_content(cursor: Cursor) -> list[Row]:
     )
 
 
+def message_digests(cursor: Cursor, mailbox_id: int, after: int, limit: int) -> list[Row]:
+    """(uid, octets with head, content id, SHA-256 of the content, head or None) by rising UID, for `import`."""
+    return every(
+        cursor,
+        "SELECT m.uid, m.octets, c.id, c.sha256, h.head FROM messages m JOIN contents c ON c.id = m.content_id"
+        " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head"
+        " WHERE m.mailbox_id = ? AND m.uid > ? ORDER BY m.uid LIMIT ?",
+        (mailbox_id, after, limit),
+    )
+
+
 # --- repairs ---------------------------------------------------------------------------------------------------
 
 
