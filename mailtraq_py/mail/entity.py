@@ -38,7 +38,7 @@ from .partmap import Kind
 DEPTH_MAX = 100
 PARTS_MAX = 10_000
 # So many may be tiny, and one more for so many octets: whoever reads a small message must not wait long for it.
-PARTS_ANYWHERE_MAX = 1000
+PARTS_ANYWHERE_MAX = 500
 PART_OCTETS = 1024
 MISSES_MAX = 100_000
 HEADER_MAX_OCTETS = 256 * 1024

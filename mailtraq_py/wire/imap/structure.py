@@ -117,9 +117,9 @@ def usual_fields_of(header: bytes) -> tuple[bytes, Fields]:
     values: dict[bytes, bytes] = {}
     repeated: dict[bytes, list[bytes]] = {}
     for line in _FIELD_END.split(header):
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         name = name.lower().rstrip(b" \t")
-        if name in USUAL_FIELDS:
+        if colon and name in USUAL_FIELDS:
             lines.append(line)
             if name not in values:
                 values[name] = value
@@ -159,11 +159,12 @@ def print_envelope(fields: Fields, addresses: Mapping[bytes, AddressField]) -> b
 def read_addresses(fields: Fields, allowance: Allowance) -> Mapping[bytes, AddressField]:
     """All address fields of a header by lower-case name, those that are not there among them."""
     return {
-        name: _read_addresses(fields[name], allowance) if name in fields else _NO_ADDRESSES for name in _ADDRESS_FIELDS
+        name: _read_address_field(fields[name], allowance) if name in fields else _NO_ADDRESSES
+        for name in _ADDRESS_FIELDS
     }
 
 
-def _read_addresses(value: bytes, allowance: Allowance) -> AddressField:
+def _read_address_field(value: bytes, allowance: Allowance) -> AddressField:
     return _read_one_address(value) or _read_address_list(value[:ADDRESS_FIELD_MAX_OCTETS], allowance)
 
 

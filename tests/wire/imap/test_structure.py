@@ -260,6 +260,11 @@ class HostileTests(SynchronousTestCase):
         """Fields beyond the limit are not kept."""
         self.assertEqual(b"", describe([b"Subject: " + b"x" * FIELDS_MAX_OCTETS + b"\r\n\r\n"]).fields)
 
+    def test_lines_without_colon(self) -> None:
+        """A line that is no field is none, even if it has a field's name; a blank before the colon is forgiven."""
+        facts = describe([b"from\nTo\nSubject : s\n folded\nDate\n : x\nCc:\n\nbody"])
+        self.assertEqual((b"Subject : s\n folded\nCc:\n", "s folded"), (facts.fields, facts.subject))
+
     def test_usual_names(self) -> None:
         """The names are in the form in which they are compared."""
         self.assertTrue(all(name == name.lower() for name in USUAL_FIELDS))
