@@ -177,9 +177,10 @@ class Server:
         Raises:
             ConfigurationError: it has errors, or would relay for strangers.
         """
-        warnings = judge(configuration, self._store.directory, lists=lists)
+        recipients = recipient_settings(configuration, lists)
+        warnings = judge(configuration, self._store.directory, lists=lists, recipients=recipients)
         policy = self._build_policy(policy_settings(configuration, lists), number)
-        return InForce(policy, recipient_settings(configuration, lists)), warnings
+        return InForce(policy, recipients), warnings
 
     def take(self, fresh: InForce) -> None:
         """Bring it into force, from the next decision on."""

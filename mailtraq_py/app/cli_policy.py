@@ -140,10 +140,11 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
     try:
         with hosted(configuration.location) as (directory, accounts):
             resolver = BlockingResolver(nameservers(configuration))
-            asked = ruled(directory, recipient_settings(configuration).rules)
+            recipients = recipient_settings(configuration)
+            asked = ruled(directory, recipients.rules)
             told = run_now(play(policy_settings(configuration), given, asked, resolver, time.time()))
             try:
-                judge(configuration, directory, accounts)
+                judge(configuration, directory, accounts, recipients=recipients)
             except ConfigurationError as error:
                 click.echo(f"warning: a server would not start with this configuration:\n{error}", err=True)
     except (BadScenario, BadPolicy, ConfigurationError) as error:

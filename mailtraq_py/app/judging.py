@@ -26,7 +26,7 @@ from .config import Configuration, ConfigurationError
 from .listfiles import ListFiles
 from .location import Location
 from .offline import offline_store
-from .recipients import doubts, recipient_settings, ruled
+from .recipients import RecipientSettings, doubts, recipient_settings, ruled
 from .settings import policy_settings
 
 ACCOUNTS_LISTED_MAX = 1000
@@ -37,6 +37,7 @@ def judge(
     directory: IDirectory,
     local_addresses: Sequence[str] = (),
     lists: ListFiles | None = None,
+    recipients: RecipientSettings | None = None,
 ) -> tuple[str, ...]:
     """
     Judge a configuration's policy, and what it says of recipients.
@@ -45,6 +46,7 @@ def judge(
         directory: whose domains are ours; its coroutines wait for nothing.
         local_addresses: some accounts, for scenarios with a sender of ours.
         lists: as `policy_settings` takes them.
+        recipients: of this configuration, where they were read already.
 
     Returns:
         warnings, open relays that are declared as such among them.
@@ -53,7 +55,7 @@ def judge(
         ConfigurationError: with every bad entry, or every service that a stranger may relay through.
     """
     settings = policy_settings(configuration, lists)
-    recipients = recipient_settings(configuration, lists)
+    recipients = recipients or recipient_settings(configuration, lists)
     directory = ruled(directory, recipients.rules)
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: 0.0)
     try:
