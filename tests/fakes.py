@@ -166,6 +166,10 @@ class FakeDirectory:
         """Nobody has any."""
         return MailboxLists()
 
+    async def has_room(self, account: Account) -> bool:
+        """Everybody has."""
+        return True
+
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """By address or, with one domain, by local part."""
         self._may_fail()

@@ -7,6 +7,7 @@ store that is missing is made.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -148,30 +149,39 @@ def account_list(domain_name: str | None, config: str | None, as_json: bool) -> 
 @account.command(
     "set",
     epilog="\b\nExamples:\n  mailtraq account set bob@example.org --disable"
-    "\n  mailtraq account set bob@example.org --no-relay",
+    "\n  mailtraq account set bob@example.org --no-relay"
+    "\n  mailtraq account set bob@example.org --quota 1G --quota-messages 50000",
 )
 @click.argument("address")
 @click.option("--relay/--no-relay", default=None, show_default=False, help="The privilege to send to other servers.")
 @click.option("--enable/--disable", "enabled", default=None, show_default=False, help="Whether it may log in.")
 @click.option("--cram-md5/--no-cram-md5", default=None, show_default=False, help="CRAM-MD5, from the next login on.")
-@click.option("--quota-octets", type=int, default=None, metavar="N", help="How much it may hold; -1 for no limit.")
-@click.option("--quota-messages", type=int, default=None, metavar="N", help="How many it may hold; -1 for no limit.")
+@click.option(
+    "--quota",
+    "--quota-octets",
+    metavar="SIZE",
+    default=None,
+    help="How much it may hold, as 500M or 2G; none for no limit.",
+)
+@click.option("--quota-messages", metavar="N", default=None, help="How many it may hold; none for no limit.")
 @config_option
 def account_set(
     address: str,
     relay: bool | None,
     enabled: bool | None,
     cram_md5: bool | None,
-    quota_octets: int | None,
-    quota_messages: int | None,
+    quota: str | None,
+    quota_messages: str | None,
     config: str | None,
 ) -> None:
     """Change ADDRESS; disabling ends its sessions and grants at once."""
-    if all(option is None for option in (relay, enabled, cram_md5, quota_octets, quota_messages)):
+    if all(option is None for option in (relay, enabled, cram_md5, quota, quota_messages)):
         raise click.UsageError("nothing to change: see --help")
     with open_store(config) as store:
         changed = store.run(
-            store.administration.set_account(address, relay, enabled, cram_md5, quota_octets, quota_messages)
+            store.administration.set_account(
+                address, relay, enabled, cram_md5, _limit(quota, "KMGT"), _limit(quota_messages, "")
+            )
         )
     state = "enabled" if changed.enabled else "disabled"
     click.echo(f"{changed.address}: {state}, {'may' if changed.relay else 'may not'} relay.")
@@ -245,7 +255,18 @@ def alias_delete(address: str, config: str | None) -> None:
     click.echo(f"{address} leads nowhere now.")
 
 
-# --- passwords -----------------------------------------------------------------------------------------------
+# --- limits and passwords ------------------------------------------------------------------------------------
+
+
+def _limit(text: str | None, units: str) -> int | None:
+    """A limit as the store takes it: -1 for none; units are powers of 1024."""
+    if text is None or text == "none":
+        return None if text is None else -1
+    match = re.fullmatch(r"([0-9]{1,15})([A-Z]?)(?:i?B)?", text, re.IGNORECASE)
+    if match is None or match[2].upper() not in ("", *units):
+        raise Unusable(f'"{text}" is no limit: {"such as 500M or 2G" if units else "a number"}, or none')
+    unit = match[2].upper()
+    return int(match[1]) << (10 * (units.index(unit) + 1) if unit else 0)
 
 
 def _read_password(from_stdin: bool) -> bytes:

@@ -129,6 +129,10 @@ class NobodyHosted:
         """Empty ones."""
         return MailboxLists()
 
+    async def has_room(self, account: Account) -> bool:
+        """Yes."""
+        return True
+
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """Nobody logs in."""
         return None

@@ -146,6 +146,9 @@ class IDirectory(Interface):
     async def mailbox_lists(account: Account) -> MailboxLists:
         """The black and white lists of an account; empty ones where it has none."""
 
+    async def has_room(account: Account) -> bool:
+        """Whether the account's quotas leave room for anything at all."""
+
     async def verify_password(login: str, password: bytes, client: str) -> Account | None:
         """
         Check a login name (an address, or a bare local part of the default domain) and a password.

@@ -2,8 +2,8 @@
 From settings to a policy: compiles every list, puts each service's checks in order, and collects all that is wrong.
 
 The order of stages and checks is fixed (CONNECT: access, ranges, bans; SENDER: barring, validity, then the configured
-order; RECIPIENT: count, bans, barring, black lists, local delivery, mailbox lists, relay); which checks there are is
-configuration.
+order; RECIPIENT: count, bans, barring, black lists, local delivery, mailbox lists, quota, relay); which checks there
+are is configuration.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .mailboxlists import MailboxListsCheck
 from .patience import Patience
 from .presets import compile_relay
 from .problems import BadPolicy, Problems, parse_refusal
+from .quota import QuotaCheck
 from .ratelimit import BanCheck, Bans, IBans
 from .recentlogin import RecentGrants, RecentLoginRules
 from .recipient import BlacklistedCheck, ExpandCheck, LocalRecipientCheck, Outsiders, RecipientCountCheck
@@ -240,6 +241,7 @@ class _Builder:
             blacklisted,
             self._local_recipients(service, outsiders),
             shared.mailbox_lists,
+            QuotaCheck(self._directory),
             RelayCheck(form, _takes_mapped(service)),
         )
         stages[Stage.EXPAND] = (ExpandCheck(outsiders, self._settings.lists_access.remote_expand),)

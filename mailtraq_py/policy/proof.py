@@ -374,6 +374,9 @@ class _Directory:
         lists: MailboxLists = await self._real.mailbox_lists(account)
         return lists
 
+    async def has_room(self, account: Account) -> bool:
+        return True
+
     async def verify_password(self, login: str, password: bytes, client: str) -> None:
         return None
 

@@ -99,6 +99,15 @@ class Directory:
         """See `IDirectory`."""
         return lists_of(self._database, account)
 
+    async def has_room(self, account: Account) -> bool:
+        """See `IDirectory`."""
+        if account.quota_octets is None and account.quota_messages is None:
+            return True
+        octets, messages = self._database.read("account_usage", account.id)
+        return (account.quota_octets is None or octets < account.quota_octets) and (
+            account.quota_messages is None or messages < account.quota_messages
+        )
+
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """See `IDirectory`."""
         row = self._credentials(login)

@@ -30,6 +30,7 @@ READS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         acceptance.acceptance_trace,
+        accounts.account_usage,
         accounts.find_account,
         accounts.find_account_by_id,
         accounts.find_alias,

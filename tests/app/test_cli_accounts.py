@@ -65,6 +65,13 @@ class AccountTests(InstallationTestCase):
         self.mailtraq("account", "set", "alice@here.example", "--no-relay", "--disable", "--quota-octets", "1000")
         [account] = self.answer("account", "list")
         self.assertEqual((account["relay"], account["enabled"], account["quota_octets"]), (False, False, 1000))
+        for text, octets in (("2G", 2 << 30), ("500mb", 500 << 20), ("7KiB", 7168), ("none", None)):
+            self.mailtraq("account", "set", "alice@here.example", "--quota", text, "--quota-messages", "5")
+            (account,) = self.answer("account", "list")
+            self.assertEqual((account["quota_octets"], account["quota_messages"]), (octets, 5))
+        for text in ("-1", "G", "1X", "1.5G", ""):
+            self.mailtraq("account", "set", "alice@here.example", "--quota", text, code=2)
+        self.mailtraq("account", "set", "alice@here.example", "--quota-messages", "1K", code=2)
         self.mailtraq("account", "password", "alice@here.example", "--password-stdin", stdin="new\n")
         self.mailtraq("account", "password", "alice@here.example", "--password-stdin", stdin="\n", code=2)
         self.mailtraq("account", "set", "nobody@here.example", "--relay", code=1)

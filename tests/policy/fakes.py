@@ -56,6 +56,7 @@ class Directory:
         self.expansions = expansions or {}
         self.mapped = set(mapped)
         self.lists: dict[int, MailboxLists] = {}
+        self.full: set[int] = set()
         self.fails = False
 
     def _ask(self) -> None:
@@ -86,6 +87,11 @@ class Directory:
         """Those that were put into `lists`."""
         self._ask()
         return self.lists.get(account.id, MailboxLists())
+
+    async def has_room(self, account: Account) -> bool:
+        """Unless it is in `full`."""
+        self._ask()
+        return account.id not in self.full
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """Nobody has a password here."""

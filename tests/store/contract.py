@@ -226,6 +226,17 @@ class AcceptanceContract(StoreCase):
         both = self.content(message(), local)
         self.assertEqual(len(await self.store.acceptance.commit(Acceptance("two", self.now, (both,), "{}"))), 2)
 
+    async def test_room(self) -> None:
+        """Whoever is at a quota has no room; without one everybody has."""
+        directory = self.store.directory
+        self.assertTrue(await directory.has_room(self.alice))
+        for change in ({"quota_messages": 1}, {"quota_messages": -1, "quota_octets": len(message())}):
+            account = await self.store.administration.set_account(ALICE, **change)
+            self.assertTrue(await directory.has_room(account))
+            uid = await self.deliver(message())
+            self.assertFalse(await directory.has_room(account))
+            await (await self.inbox()).remove(uids(uid))
+
     async def test_the_journal_is_not_counted(self) -> None:
         """A copy that does not count needs no room, and does not make up for a recipient who has none."""
         await self.store.administration.set_account(ALICE, quota_messages=0)

@@ -64,6 +64,12 @@ def find_account_by_id(cursor: Cursor, account_id: int) -> Row | None:
     return one(cursor, f"SELECT {_ACCOUNT}, a.not_before {_FROM_ACCOUNTS} WHERE a.id = ?", (account_id,))
 
 
+def account_usage(cursor: Cursor, account_id: int) -> Row:
+    """(octets, messages) that an account holds; (0, 0) where there is none."""
+    row = one(cursor, "SELECT octets, messages FROM account_counters WHERE account_id = ?", (account_id,))
+    return row or (0, 0)
+
+
 def find_credentials(cursor: Cursor, domain_id: int, local_part: str) -> Row | None:
     """(password hash, cram_md5, inner, outer) behind an account's row."""
     return one(
