@@ -34,14 +34,19 @@ ALIASES = "sales: alice, carol@far.example\nteam-*: :include:team\n"
 ACCOUNTS = [f"{name}@example.test" for name in ("alice", "bob", "lost", "journal", "admin")]
 
 
-class Recipients(SynchronousTestCase):
-    """One server and one world for all."""
+REPORTING = CONFIG.replace('"deliver"', '"report"').replace('catch_all = "lost@example.test"\n', "")
+
+
+class RecipientsCase(SynchronousTestCase):
+    """A server with `config` and a world for all tests of a class."""
+
+    config = CONFIG
 
     @classmethod
     def setUpClass(cls) -> None:
         """Start them."""
         cls.outside = Outside()
-        cls.server = Server(CONFIG, ACCOUNTS, cls.outside.dns, cls.outside.sink)
+        cls.server = Server(cls.config, ACCOUNTS, cls.outside.dns, cls.outside.sink)
         (cls.server.folder / "aliases").write_text(ALIASES)
         (cls.server.folder / "team").write_text("alice\nbob\n")
         cls.server.mailtraq("list", "add", "staff@example.test", "alice@example.test", "dave@far.example")
@@ -89,6 +94,10 @@ class Recipients(SynchronousTestCase):
 
         wait_for(found, f"mail for {address}")
         return found()
+
+
+class RecipientsTests(RecipientsCase):
+    """What addresses lead to."""
 
     def test_alias_file(self) -> None:
         """A rule leads here and elsewhere; one with a star has its targets in another file."""
@@ -199,3 +208,19 @@ class Recipients(SynchronousTestCase):
         self.assertIn("<bob@example.test>", copy["X-Envelope-To"])
         self.send("far@far.example", sender="alice@example.test", login="alice@example.test", subject="leaves")
         self.assertEqual(len(self.mailbox("journal", subject="leaves")), 1)
+
+
+class ReportTests(RecipientsCase):
+    """Unknown recipients, accepted and reported (attack S 23)."""
+
+    config = REPORTING
+
+    def test_report(self) -> None:
+        """The sender hears of it, the journal does not; who surely did not write is refused at once."""
+        self.assertEqual(self.send("nobody@example.test"), {})
+        wait_for(lambda: self.outside.to("a@b.example"), "the report")
+        (report,) = self.outside.to("a@b.example")
+        self.assertEqual(report.mail_from, "")
+        self.assertIn(b"nobody@example.test", report.octets)
+        self.assertEqual(self.mailbox("journal"), [])
+        self.assertEqual(self.send("nobody@example.test", sender="")["nobody@example.test"][0], 550)
