@@ -258,10 +258,17 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What STORE did: the new states, and the UIDs whose MODSEQ was above UNCHANGEDSINCE."""
+    """
+    What STORE did: the new states, and the UIDs whose MODSEQ was above UNCHANGEDSINCE.
+
+    Who knew all of the mailbox up to the MODSEQ `since` knows all up to `until` with these states: nothing else changed
+    in between. Where something did, the two are the same.
+    """
 
     states: tuple[MessageState, ...]
     modified: UIDSet
+    since: int = 0
+    until: int = 0
 
 
 class IMailboxes(Interface):

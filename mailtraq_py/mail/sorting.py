@@ -15,6 +15,9 @@ from functools import lru_cache
 SUBJECT_MAX_CHARACTERS = 1000
 
 _BLANKS = re.compile(r"[ \t\r\n]+")
+_UNEVEN = re.compile(r"  |[\t\r\n]")
+# Nothing can be taken off these.
+_PLAIN = re.compile(r"[^rf\[ ].*[^ )\]]\Z", re.DOTALL)
 _BLOB = r"\[[^\[\]]*+\] *+"
 # subj-leader = (*subj-blob subj-refwd) / WSP
 _LEADER = re.compile(rf"(?:(?:{_BLOB})*+(?:re|fwd?) *+(?:{_BLOB})?+:| )")
@@ -56,13 +59,15 @@ def base_subject(subject: str) -> tuple[str, bool]:
 
     RFC 5256 2.1
     """
-    text = _BLANKS.sub(" ", subject[:SUBJECT_MAX_CHARACTERS])
+    text = subject[:SUBJECT_MAX_CHARACTERS]
+    if _UNEVEN.search(text):
+        text = _BLANKS.sub(" ", text)
     is_reply = False
     while True:
         text = text.rstrip(" ")
         while text.endswith(_TRAILER):
             text, is_reply = text[: -len(_TRAILER)].rstrip(" "), True
-        while True:
+        while not _PLAIN.match(text):
             leader = _LEADER.match(text)
             if leader is not None:
                 is_reply = is_reply or leader[0] != " "

@@ -9,10 +9,11 @@ deliveries are committed in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -182,7 +183,7 @@ class Mailbox:
         states: list[MessageState] = []
         while uids:
             rows = self._database.read("state_rows", self.id, uids.ranges, _READ_SLICE)
-            states.extend(map(_state, rows))
+            states.extend(_states(rows))
             if len(rows) < _READ_SLICE:
                 break
             uids = _after(uids, rows[-1][0])
@@ -200,7 +201,7 @@ class Mailbox:
             now_highest, _, rows, after = found
             # What is changed while the slices are read has a higher MODSEQ and is told the next time, too.
             highest = highest or now_highest
-            changed.extend(map(_state, rows))
+            changed.extend(_states(rows))
             if not after:
                 break
             await self._shelf.pause()
@@ -215,7 +216,7 @@ class Mailbox:
         while uids and len(fetched) < limit:
             wanted = min(limit - len(fetched), _READ_SLICE)
             rows = self._database.read("fetch_rows", self.id, uids.ranges, names, wanted)
-            fetched.extend(rows if convert is None else map(convert, rows))
+            fetched.extend(rows if convert is None else convert(rows))
             if len(rows) < wanted or len(fetched) >= limit:
                 break
             uids = _after(uids, rows[-1][0])
@@ -229,16 +230,19 @@ class Mailbox:
         states: list[MessageState] = []
         modified: list[int] = []
         words = keywords(flags)
+        since = until = 0
         while uids:
-            rows, changed, after = await self._database.run(
+            rows, changed, after, before, now = await self._database.run(
                 "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, _STORE_SLICE
             )
-            states.extend(map(_state, rows))
+            states.extend(_states(rows))
             modified.extend(changed)
+            # Between two slices somebody else may have changed the mailbox.
+            since, until = (before, now) if not until else (since if until == before else now, now)
             if not after:
                 break
             uids = _after(uids, after)
-        return Stored(tuple(states), UIDSet.from_numbers(modified))
+        return Stored(tuple(states), UIDSet.from_numbers(modified), since, until)
 
     async def expunge(self, uids: UIDSet | None) -> UIDSet:
         """See `IMailbox`."""
@@ -341,8 +345,12 @@ def _flags(number: int, words: str) -> frozenset[str]:
     return from_bits(number) | frozenset(words.split()) if words else from_bits(number)
 
 
-def _state(row: Row) -> MessageState:
-    return MessageState(row[0], row[1], _flags(row[2], row[3]))
+def _states(rows: Sequence[Row]) -> Iterator[MessageState]:
+    """From rows (uid, mod_seq, flags, keywords), column by column."""
+    if not rows:
+        return iter(())
+    uids, mod_seqs, numbers, words = zip(*rows, strict=True)
+    return map(MessageState._make, zip(uids, mod_seqs, map(_flags, numbers, words), strict=True))
 
 
 def _after(uids: UIDSet, uid: int) -> UIDSet:
@@ -360,24 +368,31 @@ _CONVERSIONS: dict[str, tuple[int, Callable[..., object]]] = {
 
 
 @lru_cache(maxsize=128)
-def _converter(names: tuple[str, ...]) -> Callable[[Row], tuple[object, ...]] | None:
+def _converter(names: tuple[str, ...]) -> Callable[[Sequence[Row]], Iterable[tuple[object, ...]]] | None:
     """
-    Makes a tuple of columns out of a row of `fetch_rows`, whose first column is the UID; None where the rows are
-    right as they are.
+    Makes tuples of columns out of rows of `fetch_rows`, whose first column is the UID; None where the rows are right
+    as they are. Column by column, so that no step of the interpreter is taken for a single value.
     """
-    takes: list[Callable[[Row], object]] = []
+    values: list[Callable[[Sequence[Row]], Iterable[object]]] = []
     place = 1
     for name in names:
         if name == "uid":
-            takes.append(itemgetter(0))
+            values.append(_column(0))
             continue
         width, convert = _CONVERSIONS.get(name, (1, None))
-        takes.append(itemgetter(place) if convert is None else _taking(convert, slice(place, place + width)))
+        columns = [_column(number) for number in range(place, place + width)]
+        values.append(columns[0] if convert is None else _converted(convert, columns))
         place += width
     if names[:1] == ("uid",) and names.count("uid") == 1 and not any(name in _CONVERSIONS for name in names):
         return None
-    return lambda row: tuple([take(row) for take in takes])
+    return lambda rows: zip(*[column(rows) for column in values], strict=True)
 
 
-def _taking(convert: Callable[..., object], part: slice) -> Callable[[Row], object]:
-    return lambda row: convert(*row[part])
+def _column(place: int) -> Callable[[Sequence[Row]], Iterable[Any]]:
+    return partial(map, itemgetter(place))
+
+
+def _converted(
+    convert: Callable[..., object], columns: Sequence[Callable[[Sequence[Row]], Iterable[Any]]]
+) -> Callable[[Sequence[Row]], Iterable[object]]:
+    return lambda rows: map(convert, *[column(rows) for column in columns])

@@ -78,7 +78,7 @@ async def store(dialogue: Dialogue, command: commands.Store) -> None:
             # What others changed before is told, even with .SILENT.
             await selection.refresh()
         stored = await selection.mailbox.store(uids, command.operation, command.flags, command.unchanged_since)
-        view.mark_told(stored.states)
+        view.mark_told(stored.states, stored.since, stored.until)
         await send_states(dialogue, stored.states, command.by_uid, command.silent)
         if stored.modified:
             failed = stored.modified if command.by_uid else UIDSet(tuple(view.number_ranges(stored.modified)))

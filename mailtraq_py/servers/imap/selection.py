@@ -1,8 +1,8 @@
 """
 The selected mailbox of a session: the store's mailbox, this client's view of it, and whether there is news.
 
-The hub's hints only set `stale`; what changed is read when the client may be told (`refresh`), from the view's own
-MODSEQ on. So a hint may come twice, late or merged.
+The hub's hints only say up to where there is news; what changed is read when the client may be told (`refresh`), from
+the view's own MODSEQ on. So a hint may come twice, late or merged.
 
 RFC 3501 3.3, 5.2
 """
@@ -20,17 +20,17 @@ class Selection:
     """
     One selected mailbox. Make it with `Selection.open`, end it with `close`.
 
-    `stale`: the store has more than the view. `gone`: the mailbox was deleted.
+    `gone`: the mailbox was deleted.
     """
 
-    __slots__ = ("_news", "_unwatch", "gone", "mailbox", "read_only", "stale", "view")
+    __slots__ = ("_newest", "_news", "_unwatch", "gone", "mailbox", "read_only", "view")
 
     def __init__(self, mailbox: IMailbox, read_only: bool, news: Callable[[], None]) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
         self.view = View((), 0, 1)
-        self.stale = False
         self.gone = False
+        self._newest = 0
         self._news = news
         self._unwatch: Callable[[], None] | None = None
 
@@ -60,18 +60,23 @@ class Selection:
             TemporaryFailure: it stays stale.
         """
         while self.stale:
-            self.stale = False
+            newest, self._newest = self._newest, 0
             try:
                 delta = await self.mailbox.changes(self.view.mod_seq)
             except BaseException:
-                self.stale = True
+                self._newest = max(newest, self._newest)
                 raise
             self.view.absorb(delta)
+
+    @property
+    def stale(self) -> bool:
+        """Whether the store has more than the view."""
+        return self._newest > self.view.mod_seq
 
     def _heard(self, change: Change) -> None:
         match change:
             case MailboxChanged() if change.mod_seq > self.view.mod_seq:
-                self.stale = True
+                self._newest = max(self._newest, change.mod_seq)
                 self._news()
             case MailboxGone():
                 self.gone = True

@@ -38,7 +38,7 @@ def store_flags(
 
     Returns:
         (rows (uid, mod_seq, flags, keywords) as they are now, UIDs that were changed since `unchanged_since`, UID to
-        go on after or 0 when the set is done).
+        go on after or 0 when the set is done, the mailbox's highest MODSEQ before and after).
     """
     ledger = Ledger(cursor)
     mailbox = ledger.mailbox(mailbox_id)
@@ -49,20 +49,27 @@ def store_flags(
         modified = [row[0] for row in rows if row[1] > unchanged_since]
         rows = [row for row in rows if row[1] <= unchanged_since]
     keep, add = _masks(StoreOperation(operation), bits)
+    before = mailbox.highest_mod_seq
     states: list[Row] = []
     by_bits: list[int] = []
     by_row: list[Row] = []
     mod_seq = 0
+    # What becomes of flags, by what they were: a whole mailbox shares a few sets.
+    known: dict[tuple[int, str], tuple[int, str]] = {}
     for row in rows:
         uid, _, old_bits, old_keywords = row
-        new_bits = old_bits & keep | add
-        new_keywords = _keywords(StoreOperation(operation), old_keywords, keywords)
+        new = known.get((old_bits, old_keywords))
+        if new is None:
+            new = (old_bits & keep | add, _keywords(StoreOperation(operation), old_keywords, keywords))
+            known[old_bits, old_keywords] = new
+        new_bits, new_keywords = new
         if new_bits == old_bits and new_keywords == old_keywords:
             states.append(row)
             continue
         mod_seq = mod_seq or ledger.touch(mailbox)
-        mailbox.unseen += (old_bits & SEEN_BIT) - (new_bits & SEEN_BIT)
-        mailbox.deleted += ((new_bits & DELETED_BIT) - (old_bits & DELETED_BIT)) // DELETED_BIT
+        if new_bits != old_bits:
+            mailbox.unseen += (old_bits & SEEN_BIT) - (new_bits & SEEN_BIT)
+            mailbox.deleted += ((new_bits & DELETED_BIT) - (old_bits & DELETED_BIT)) // DELETED_BIT
         states.append((uid, mod_seq, new_bits, new_keywords))
         if new_keywords == old_keywords:
             by_bits.append(uid)
@@ -80,7 +87,7 @@ def store_flags(
         "WHERE mailbox_id = given.column1 AND uid = given.column2",
         by_row,
     )
-    return Written((states, modified, goes_on), ledger.write())
+    return Written((states, modified, goes_on, before, mailbox.highest_mod_seq), ledger.write())
 
 
 def _masks(operation: StoreOperation, bits: int) -> tuple[int, int]:

@@ -151,14 +151,32 @@ class View:
             if self._new:
                 self._new = [uid for uid in self._new if uid not in vanished]
             self._gone = self._gone.union(vanished.intersection(self.all_uids()))
-        if delta.mod_seq > self.mod_seq:
-            self.mod_seq = delta.mod_seq
-            self._told = {uid: mod_seq for uid, mod_seq in told.items() if mod_seq > delta.mod_seq}
+        self._move_to(delta.mod_seq)
 
-    def mark_told(self, states: Iterable[MessageState]) -> None:
-        """The client heard of these already, or asked not to (.SILENT)."""
+    def _move_to(self, mod_seq: int) -> None:
+        """The view is all there is up to this MODSEQ."""
+        if mod_seq > self.mod_seq:
+            self._heard = self.heard_mod_seq
+            self.mod_seq = mod_seq
+            if self._told:
+                self._told = {uid: told for uid, told in self._told.items() if told > mod_seq}
+
+    def mark_told(self, states: Sequence[MessageState], since: int = 0, until: int = 0) -> None:
+        """
+        The client heard of these already, or asked not to (.SILENT).
+
+        Args:
+            since: where the view is all there is up to this MODSEQ, it now is so up to `until`.
+        """
+        follows = until > since == self.mod_seq
+        if follows and not self._changed:
+            self._move_to(until)
+            return
         told = {uid: mod_seq for uid, mod_seq, _ in states}
-        self._told.update(told)
+        if follows:
+            self._move_to(until)
+        else:
+            self._told.update(told)
         if self._changed:
             self._changed = {
                 uid: state for uid, state in self._changed.items() if told.get(uid, 0) < state.mod_seq

@@ -89,6 +89,21 @@ class CondstoreTests(ResyncCase):
             "* 5 FETCH (UID 5 MODSEQ (m) FLAGS (\\Draft))",
         )
 
+    def test_own_changes(self) -> None:
+        """What a STORE told is not read again, unless somebody else came in between."""
+        ask(self.play, "SELECT INBOX")
+        read = []
+        mailbox = self.play.session.selection.mailbox
+        changes = mailbox.changes
+        mailbox.changes = lambda since: read.append(since) or changes(since)
+        ask(self.play, "STORE 1:3 +FLAGS (\\Seen)")
+        self.assertEqual(ask(self.play, "NOOP"), ["OK done"])
+        self.assertEqual(read, [])
+        ask(self.other, "STORE 4 +FLAGS (\\Seen)")
+        lines = ask(self.play, "STORE 1 -FLAGS (\\Seen)")
+        self.assertEqual(lines[:2], ["* 1 FETCH (FLAGS ())", "* 4 FETCH (FLAGS (\\Seen))"])
+        self.assertEqual(len(read), 1)
+
     def test_seen_by_fetch(self) -> None:
         """A message that becomes \\Seen tells its new MODSEQ (3.2.4)."""
         since = mod_seq(ask(self.play, "SELECT INBOX (CONDSTORE)"))

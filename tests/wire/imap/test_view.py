@@ -121,3 +121,15 @@ class ViewTests(SynchronousTestCase):
         self.assertFalse(self.view.has_news)
         self.view.absorb(delta(12, changed=(2,)))
         self.assertEqual(self.view.tell(expunges=False), b"* 2 FETCH (FLAGS (\\Seen))\r\n")
+
+    def test_own_change_follows(self) -> None:
+        """A change of one's own right after what the view knows moves it on; after anything else it does not."""
+        own = (MessageState(2, 11, FLAGS),)
+        before = self.view.mod_seq
+        self.view.mark_told(own, before + 1, before + 2)
+        self.assertEqual(self.view.mod_seq, before)
+        self.view.absorb(delta(before + 1, (2, 3)))
+        self.view.mark_told((MessageState(2, before + 2, FLAGS),), before + 1, before + 2)
+        self.assertEqual((self.view.mod_seq, self.view.heard_mod_seq), (before + 2, before))
+        self.assertEqual(self.view.tell(expunges=True), b"* 3 FETCH (FLAGS (\\Seen))\r\n")
+        self.assertEqual(self.view.heard_mod_seq, before + 2)
