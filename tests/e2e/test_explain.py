@@ -72,7 +72,9 @@ class ExplainTests(SynchronousTestCase):
             result = CliRunner().invoke(main, [*arguments, *options, "--config", str(self.file)], input=stdin)
             self.assertEqual(result.exit_code, 0, result.output)
 
-    def configure(self, lan: list[str], service: dict[str, Any], relay: dict[str, Any], senders: dict[str, Any]) -> None:
+    def configure(
+        self, lan: list[str], service: dict[str, Any], relay: dict[str, Any], senders: dict[str, Any]
+    ) -> None:
         """Write the file."""
         lines = ['hostname = "mx.example.test"', "[lan]", f"addresses = {toml(lan)}", "[recent_login]", "exclude = []"]
         lines += ["[[smtp]]", 'name = "mx"', 'tls = "none"', *(f"{key} = {toml(service[key])}" for key in service)]
