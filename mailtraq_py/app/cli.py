@@ -16,7 +16,7 @@ from .cli_recipients import distribution_list
 from .cli_server import init, reload, trial
 from .cli_state import queue, recent
 from .cli_transfer import export_mail, import_mail
-from .cli_upkeep import backup, restore_backup, verify
+from .cli_upkeep import backup, restore_backup, rollback, upgrade, verify
 
 EXAMPLES = """\b
 Examples:
@@ -41,7 +41,7 @@ def main(config: str | None) -> None:
     """A mail server: SMTP, POP3 and IMAP over one store, with one policy for access and relaying."""
 
 
-_UPKEEP = (verify, backup, restore_backup, import_mail, export_mail)
+_UPKEEP = (verify, backup, restore_backup, import_mail, export_mail, upgrade, rollback)
 _HOSTED = (account, domain, alias, distribution_list)
 
 for _command in (init, trial, check, *_HOSTED, recent, explain, firewall, policy, reload, queue, *_UPKEEP):

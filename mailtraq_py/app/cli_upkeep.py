@@ -1,5 +1,5 @@
 """
-`mailtraq verify`, `backup` and `restore-backup`: what keeps the store whole. Only the last wants the server stopped.
+`mailtraq verify`, `backup`, `restore-backup`, `upgrade` and `rollback`: what keeps the store whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .cli_store import open_store, store_file
 
 if TYPE_CHECKING:
     from mailtraq_py.store.verification import Damage
+
+    from .location import Location
 
 
 @click.command(
@@ -112,12 +114,8 @@ def restore_backup(
     """
     from mailtraq_py.store import backup as backups
 
-    from .pidfile import running_process
-
     location = find_location(config)
-    process = running_process(location.data_dir)
-    if process is not None:
-        raise Refused(f"the server runs (process {process}): stop it first")
+    _refuse_while_running(location)
     listed = backups.list_backups(folder)
     chosen = [each for each in listed if at in (None, each.name)]
     if not chosen:
@@ -141,6 +139,73 @@ def restore_backup(
     click.echo(f"{chosen[-1].name} is restored: {chosen[-1].messages} messages, {queue} in the queue.")
     if kept is not None:
         click.echo(f"What was there before is in {kept}.")
+
+
+@click.command(epilog="\b\nExamples:\n  mailtraq upgrade --dry-run\n  mailtraq upgrade")
+@click.option("--dry-run", is_flag=True, help="On a copy that is thrown away; the server may run.")
+@config_option
+def upgrade(dry_run: bool, config: str | None) -> None:
+    """
+    Bring the store to the schema of this program, keeping a copy before each step.
+
+    The server does the same when it starts; this says beforehand whether that works, and how long it takes.
+    """
+    from mailtraq_py.store.backup import RECENT, try_upgrade
+    from mailtraq_py.store.migrate import schema_of
+
+    location = find_location(config)
+    file = store_file(location)
+    started = time.monotonic()
+    with _failures():
+        if dry_run:
+            found = try_upgrade(file, location.data_dir, ProgressLine())
+        else:
+            pairs = ((file, "main"), (file.parent / RECENT, "recent"))
+            found = [(path.name, *schema_of(str(path), kind)) for path, kind in pairs]
+            with open_store(config):
+                pass
+    for name, before, after in found:
+        if after == before:
+            click.echo(f"{name}: up to date ({after}).")
+        else:
+            click.echo(f"{name}: schema {before} {'would be' if dry_run else 'is'} brought to {after}.")
+    click.echo(f"{time.monotonic() - started:.1f} s.")
+
+
+@click.command(epilog="\b\nExamples:\n  mailtraq rollback\n  mailtraq rollback --lose 12")
+@click.option("--lose", type=click.IntRange(min=0), default=0, help="So many messages may be lost.")
+@config_option
+def rollback(lose: int, config: str | None) -> None:
+    """
+    Go back to the schema before the last step, for the older program; the server must be stopped.
+
+    What came since that step is not in its copy: with messages to lose it refuses, and says how many.
+    """
+    from mailtraq_py.store.rollback import NoRollback, plan_rollback, roll_back
+
+    location = find_location(config)
+    _refuse_while_running(location)
+    file = store_file(location)
+    with _failures():
+        try:
+            plan = plan_rollback(file, location.data_dir)
+        except NoRollback as error:
+            raise Refused(str(error)) from None
+        if plan.lost > lose:
+            raise Refused(f"{plan.lost} messages came since and would be lost; --lose {plan.lost} says that they may")
+        kept = roll_back(plan, file, time.time())
+    click.echo(
+        f"{file} has schema {plan.schema} again: {plan.lost} messages lost, {plan.returning} that were deleted are"
+        f" back, {plan.torn} without their files. What was there before is in {kept}; start the older program now."
+    )
+
+
+def _refuse_while_running(location: Location) -> None:
+    from .pidfile import running_process
+
+    process = running_process(location.data_dir)
+    if process is not None:
+        raise Refused(f"the server runs (process {process}): stop it first")
 
 
 @contextmanager

@@ -3,5 +3,5 @@ Everything that is kept: accounts, mailboxes, messages, contents, the outbound q
 
 store (opens all), database, immediate, writer, operations, sql/ (functions of a cursor), sqlite, turnstile, dialect,
 disk, migrate, schema/, workers, acceptance, content, spool, mailboxes, searching, sorting, queue, directory,
-resolution, passwords, logins, decisions, administration, hub, verification, backup.
+resolution, passwords, logins, decisions, administration, hub, verification, backup, rollback.
 """

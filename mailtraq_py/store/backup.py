@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -29,8 +30,9 @@ import apsw
 
 from mailtraq_py import __version__
 
+from .content import content_path
 from .disk import Disk
-from .migrate import migrate
+from .migrate import migrate, schema_of
 from .sql import restoring
 from .sql.rows import Row
 from .sql.verify import check_table, file_contents, list_tables
@@ -120,6 +122,33 @@ def make_backup(
     return backup
 
 
+def try_upgrade(database: Path, folder: Path, progress: Progress = lambda *_: None) -> list[tuple[str, int, int]]:
+    """
+    Bring a copy of a store up to date, and throw it away.
+
+    Args:
+        database: the main file; `recent.db` lies beside it.
+        folder: where there is room for the copy.
+
+    Returns:
+        (file, schema, schema that it would have) of both.
+
+    Raises:
+        StoreRefused, BackupFailed, apsw.Error: what would stop the upgrade.
+    """
+    found = []
+    with tempfile.TemporaryDirectory(prefix="upgrade-", dir=folder) as holder:
+        for path, kind in ((database, "main"), (database.parent / RECENT, "recent")):
+            copy = Path(holder, path.name)
+            _copy_database(path, copy, progress)
+            before, newest = schema_of(str(copy), kind)
+            with closing(Connections(str(copy))) as connections:
+                migrate(connections, kind)
+                _look_at(connections.writer)
+            found.append((path.name, before, max(before, newest)))
+    return found
+
+
 def restore_backup(
     source: Path,
     database: Path,
@@ -161,7 +190,7 @@ def restore_backup(
         files = _Files(source / "content", fresh / "content", None)
         wanted = file_contents(cursor)
         for number, row in enumerate(wanted, 1):
-            if not files.take(files.path(files.source, row[0])) or not files.is_right(row):
+            if not files.take(content_path(files.source, row[0])) or not files.is_right(row):
                 shutil.rmtree(fresh)
                 raise BackupFailed(f"{source}: content {row[0]:016x} is missing or damaged")
             progress("files", number, len(wanted))
@@ -193,11 +222,6 @@ class _Files:
         self._digests: dict[str, bytes] = {}
         self._folders: set[Path] = set()
 
-    @staticmethod
-    def path(folder: Path, content_id: int) -> Path:
-        """Where a content lies in a folder."""
-        return folder / f"{content_id & 0xFF:02x}" / f"{content_id:016x}"
-
     def take(self, file: Path) -> bool:
         """Link or copy a file of `source`; False where it is gone."""
         inner = file.relative_to(self.source)
@@ -216,7 +240,7 @@ class _Files:
     def is_right(self, row: Row) -> bool:
         """Whether a file that was taken is the content (id, octets, SHA-256)."""
         content_id, octets, sha256 = row
-        path = self.path(self.target, content_id)
+        path = content_path(self.target, content_id)
         digest = self._digests.get(path.name)
         return path.stat().st_size == octets and (digest is None or digest == sha256)
 
@@ -293,9 +317,9 @@ def _complete(files: _Files, database: Path, copy: Path) -> tuple[int, int, list
         damaged, missing = [], []
         wanted = set()
         for row in file_contents(cursor):
-            path = files.path(files.target, row[0])
+            path = content_path(files.target, row[0])
             wanted.add(path)
-            if not path.exists() and not files.take(files.path(files.source, row[0])):
+            if not path.exists() and not files.take(content_path(files.source, row[0])):
                 missing.append(row[0])
             elif not files.is_right(row):
                 damaged.append(f"{row[0]:016x}")

@@ -137,7 +137,7 @@ class Content:
 
     def path(self, content_id: int) -> Path:
         """Where a content's file lies."""
-        return self._root / f"{content_id & 0xFF:02x}" / f"{content_id:016x}"
+        return content_path(self._root, content_id)
 
     async def prepare(self, spool: Spool, facts: ContentFacts) -> tuple[Row, bytes | None]:
         """
@@ -258,6 +258,11 @@ class Content:
             if what.startswith("sync") and error.errno not in FULL:
                 self._database.distrust(what)
             raise outside_failure(error, what) from error
+
+
+def content_path(root: Path, content_id: int) -> Path:
+    """Where a content's file lies below a folder of them."""
+    return root / f"{content_id & 0xFF:02x}" / f"{content_id:016x}"
 
 
 def fold(text: str) -> str:

@@ -56,6 +56,20 @@ def migrate(connections: Connections, kind: str) -> int:
     return newest - done
 
 
+def schema_of(path: str, kind: str) -> tuple[int, int]:
+    """
+    The schema of a file, and the one this program knows.
+
+    Raises:
+        StoreRefused: the file is no store of ours.
+    """
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        return _version(connection, path), max(_steps(kind))
+    finally:
+        connection.close()
+
+
 def _version(connection: apsw.Connection, path: str) -> int:
     application = connection.pragma("application_id")
     version = int(connection.pragma("user_version"))

@@ -33,6 +33,12 @@ class UpkeepTests(InstallationTestCase):
         self.assertEqual([(each["kind"], each["repaired"]) for each in shown["damages"]], [("account", True)])
         self.assertEqual(self.answer("verify")["left"], 0)
 
+    def test_upgrade(self) -> None:
+        """There is nothing to do, nor to go back to."""
+        for options in ((), ("--dry-run",)):
+            self.assertIn("mailtraq.db: up to date", self.mailtraq("upgrade", *options).output)
+        self.assertIn("no copy", self.mailtraq("rollback", code=1).output)
+
     def test_backup(self) -> None:
         """There and back; what the store knows after the backup is gone, and the old one is kept."""
         backups = str(self.folder / "backups")

@@ -4,19 +4,25 @@ Opening files: fresh ones, foreign ones, a newer program's, and libraries with t
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from unittest.mock import patch
 
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailtraq_py.interfaces.store import Column, NewMessage
+from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import migrate as steps_of_room
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.migrate import APPLICATION_ID, StoreRefused, migrate
+from mailtraq_py.store.rollback import NoRollback, plan_rollback, roll_back
 from mailtraq_py.store.sqlite import PAGE_OCTETS, Connections, LibraryTooOld, check_library
 from mailtraq_py.store.store import Store
+from mailtraq_py.wire.imap.structure import describe
 
 
 class MigrateTests(SynchronousTestCase):
@@ -73,6 +79,89 @@ class MigrateTests(SynchronousTestCase):
         with apsw.Connection(f"{self.path}.before-{newest + 1:04}") as copy:
             self.assertEqual(copy.execute("SELECT * FROM revocations").get, ("", 1, 2.0))
             self.assertEqual(copy.pragma("user_version"), newest)
+
+    def test_from_each(self) -> None:
+        """Mail of every earlier schema is there afterwards, and the store is sound."""
+        steps = steps_of_room._steps("main")
+        for last in range(1, max(steps)):
+            self.path = f"{self.folder}/{last}/mail.db"
+            with patch.object(steps_of_room, "_steps", lambda _, last=last: {n: steps[n] for n in range(1, last + 1)}):
+                connections = self.open()
+                migrate(connections, "main")
+            self.fill(connections.writer)
+            connections.close()
+            store = Store(f"sqlite:{self.path}", f"{self.folder}/{last}")
+            run_now(store.start())
+            self.addCleanup(lambda store=store: run_now(store.close()))
+            inbox = run_now(store.mailboxes(7).open("INBOX"))
+            rows = run_now(inbox.fetch(UIDSet(((1, 9),)), [Column.UID, Column.CONTENT], 9))
+            self.assertEqual([row[0] for row in rows], [1, 2], f"schema {last}")
+            self.assertEqual(run_now(store.content.read(rows[1][1])), b"A: b\r\n\r\n")
+            self.assertEqual(list(store.verification().damages()), [], f"schema {last}")
+            self.assertTrue(os.path.exists(f"{self.path}.before-{last + 1:04}"))
+
+    def fill(self, connection: apsw.Connection) -> None:
+        """An account, and a message twice in its INBOX, as any schema has them."""
+        octets = b"A: b\r\n\r\n"
+
+        def add(table: str, **values: object) -> None:
+            names = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            chosen = {name: value for name, value in values.items() if name in names}
+            marks = ", ".join("?" * len(chosen))
+            connection.execute(f"INSERT INTO {table} ({', '.join(chosen)}) VALUES ({marks})", tuple(chosen.values()))
+
+        add("domains", id=1, name="example.test", created=0)
+        add("accounts", id=7, domain_id=1, local_part="alice", password_hash="x", created=0)
+        add("account_counters", account_id=7, next_mod_seq=4, next_uid_validity=10, octets=16, messages=2)
+        add(
+            "mailboxes", id=3, account_id=7, parent_id=0, name="INBOX", uid_validity=9, uid_next=3, highest_mod_seq=3,
+            messages=2, unseen=2, octets=16, created=0,
+        )  # fmt: skip
+        empty = dict.fromkeys(("envelope", "body", "body_structure", "parts", "fields"), b"")
+        texts = ("subject", "sender", "to_text", "cc_text", "message_id", "in_reply_to", "reference_ids")
+        add(
+            "contents", id=5, refs=2, place=0, compression=0, key_id=0, octets=len(octets),
+            sha256=hashlib.sha256(octets).digest(), lines=2, header_octets=8, thread_id=5, **empty,
+            **dict.fromkeys(texts, ""),
+        )  # fmt: skip
+        add("content_octets", content_id=5, octets=octets)
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'content_shares'").get:
+            add("content_shares", content_id=5, further=1)
+        for uid in (1, 2):
+            add(
+                "messages", mailbox_id=3, uid=uid, mod_seq=uid + 1, flags=0, keywords="", internal_date=1, save_date=1,
+                octets=8, content_id=5, head=0,
+            )  # fmt: skip
+        for name, due in (("domain", 2), ("account", 8), ("mailbox", 4)):
+            add("counters", name=name, next=due)
+
+    def test_back_again(self) -> None:
+        """Rolled back, the older program finds its schema; messages that came since are counted before."""
+        steps = steps_of_room._steps("main")
+        older = {number: steps[number] for number in range(1, max(steps))}
+        with patch.object(steps_of_room, "_steps", lambda _: older):
+            connections = self.open()
+            migrate(connections, "main")
+        self.fill(connections.writer)
+        connections.close()
+        path, folder = Path(self.path), Path(self.folder)
+        store = Store(f"sqlite:{self.path}", self.folder)
+        run_now(store.start())
+        spool = store.content.spool()
+        spool.write(b"C: d\r\n\r\n")
+        new = NewMessage(spool, describe(spool.chunks()), frozenset(), 1)
+        run_now(store.mailboxes(7).append("INBOX", [new]))
+        run_now(store.close())
+        plan = plan_rollback(path, folder)
+        self.assertEqual((plan.schema, plan.lost, plan.returning, plan.torn), (max(older), 1, 0, 0))
+        kept = roll_back(plan, path, 5.0)
+        self.assertTrue(kept.joinpath("mail.db").exists())
+        connections = self.open()
+        self.assertEqual(connections.writer.pragma("user_version"), max(older))
+        self.assertEqual(connections.writer.execute("SELECT count(*) FROM messages").get, 2)
+        self.assertGreater(connections.writer.execute("SELECT uid_validity FROM mailboxes").get, 9)
+        connections.close()
+        self.assertRaises(NoRollback, plan_rollback, path, folder)
 
     def test_from_the_first(self) -> None:
         """A store of the first schema keeps what it has and gets what is new."""
