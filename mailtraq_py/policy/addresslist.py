@@ -10,7 +10,8 @@ only what is left is tried one by one, in expressions that match in linear time 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from mailtraq_py.mail.address import fold_domain, fold_local_part
@@ -38,7 +39,7 @@ class AddressList:
         self._exact: dict[str, int] = {}
         self._tails = _Affixes()
         self._heads = _Affixes()
-        self._free: list[tuple[int, str, re.Pattern[str]]] = []
+        free: list[tuple[int, str]] = []
         for index, entry in enumerate(entries):
             text = fold_pattern(_without_tilde(entry.text))
             wild = _WILD.findall(text)
@@ -49,9 +50,8 @@ class AddressList:
             elif wild == ["*"] and text.endswith("*"):
                 self._heads.add(text[:-1], index)
             else:
-                literal = max(_WILD.split(text), key=len)
-                self._free.append((index, literal, re.compile(_expression(text), re.DOTALL)))
-        self._free.reverse()
+                free.append((index, text))
+        self._free = _telling_pieces(reversed(free))
         literals = [re.escape(literal) for _, literal, _ in self._free]
         self._some_literal = re.compile("|".join(literals)) if literals else None
         self._cached = lru_cache(maxsize=1024)(self._last_match)
@@ -90,6 +90,23 @@ class AddressList:
             if literal in address and pattern.match(address):
                 return index
         return best
+
+
+def _telling_pieces(free: Iterable[tuple[int, str]]) -> list[tuple[int, str, re.Pattern[str]]]:
+    """
+    Each pattern with the piece by which it is looked for: the one that the fewest patterns of the list have, of several
+    the longest. ".example" would be found in every address.
+    """
+    pieces = [(index, text, _WILD.split(text)) for index, text in free]
+    shared = Counter(piece for _, _, parts in pieces for piece in set(parts) if piece)
+    return [
+        (
+            index,
+            min(parts, key=lambda piece: (not piece, shared[piece], -len(piece))),
+            re.compile(_expression(text), re.DOTALL),
+        )
+        for index, text, parts in pieces
+    ]
 
 
 class _Affixes:
