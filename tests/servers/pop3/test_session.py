@@ -289,7 +289,7 @@ class LoginTests(POP3Test):
         play >> "-ERR [AUTH] Login failed"
 
     def test_one_session_a_maildrop(self) -> None:
-        """The second hears [IN-USE]; another account does not; QUIT frees before its +OK, a lost connection too."""
+        """P 46: the second hears [IN-USE], another account does not; QUIT frees before its +OK, a lost connection too."""
         first = self.log_in()
         second = self.connect()
         second >> "+OK"
@@ -405,7 +405,7 @@ class TransactionTests(POP3Test):
         self.assertEqual(self.inbox.reads, [(0, 16)])
 
     def test_bad_numbers(self) -> None:
-        """Attack 46: whatever is no message here gets -ERR."""
+        """P 46: whatever is no message here gets -ERR."""
         play = self.log_in()
         for command in (
             "RETR 0",
@@ -472,7 +472,7 @@ class TransactionTests(POP3Test):
         self.log_in()
 
     def test_drop_without_quit(self) -> None:
-        """A lost connection, an idle one and a stop of the server delete nothing."""
+        """P 46: a lost connection, an idle one and a stop of the server delete nothing."""
         for end in ("end", "idle", "stop"):
             play = self.log_in()
             play << "DELE 1" >> "+OK"
@@ -494,7 +494,7 @@ class TransactionTests(POP3Test):
         self.assertTrue(play.closed)
 
     def test_expunged_elsewhere(self) -> None:
-        """Gone is gone, also where it was read ahead; the others keep their numbers, new ones do not appear."""
+        """P 46: gone is gone, also where it was read ahead; the others keep their numbers, new ones do not appear."""
         play = self.log_in()
         play << "RETR 1" >> "+OK"
         play.rest()
@@ -561,7 +561,7 @@ class TransactionTests(POP3Test):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_many_messages(self) -> None:
-        """A large maildrop is read in batches and listed in pieces."""
+        """P 46: a large maildrop is read in batches and listed in pieces."""
         count = 9000
         self.inbox = FakeInbox(*[b"Subject: x\r\n\r\n"] * count)
         play = self.connect()
