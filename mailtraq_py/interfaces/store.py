@@ -322,9 +322,9 @@ class IMailbox(Interface):
     name = Attribute("its name when it was opened")
     uid_validity = Attribute("UIDVALIDITY")
 
-    async def select(claim_recent: bool) -> tuple[MailboxStatus, Sequence[int]]:
+    async def select(claim_recent: bool) -> tuple[MailboxStatus, UIDSet]:
         """
-        Status and all UIDs in rising order, of one instant. With `claim_recent` later callers see the
+        Status and all UIDs, of one instant. With `claim_recent` later callers see the
         messages as no longer recent (SELECT does, EXAMINE and STATUS do not).
         """
 

@@ -169,8 +169,8 @@ class Mailbox:
         self._shelf = shelf
         self._database = shelf.database
 
-    async def select(self, claim_recent: bool) -> tuple[MailboxStatus, Sequence[int]]:
-        """See `IMailbox`. The UIDs of a mailbox without gaps are a `range`."""
+    async def select(self, claim_recent: bool) -> tuple[MailboxStatus, UIDSet]:
+        """See `IMailbox`."""
         status, uids = await self._select()
         if not claim_recent or status.first_recent >= status.uid_next:
             return status, uids
@@ -285,14 +285,24 @@ class Mailbox:
             await self._shelf.pause()
         return gathered
 
-    async def _select(self) -> tuple[MailboxStatus, Sequence[int]]:
+    async def _select(self) -> tuple[MailboxStatus, UIDSet]:
+        """
+        Every UID up to the last is either there or expunged, so the UIDs are what the tombstones leave: a look at a few
+        ranges, whatever the number of messages.
+        """
         found = self._database.read("select_rows", self.id)
         if found is None:
             raise NoSuchMailbox(self.name)
-        row, first, last, listed = found
-        if listed:
-            return _status(row, self.name), [int(uid) for uid in listed.split(",")]
-        return _status(row, self.name), range(first, last + 1) if last else ()
+        row, first, last, gone = found
+        status = _status(row, self.name)
+        uids = UIDSet(((first, last),)) if last else UIDSet()
+        if gone:
+            pairs = [pair.split(" ") for pair in gone.split(",")]
+            uids = uids.difference(UIDSet.from_ranges([(int(low), int(high)) for low, high in pairs]))
+        if len(uids) != status.messages:
+            # The counts do not agree, which `mailtraq verify` tells; what is there is shown.
+            uids = UIDSet.from_numbers(self._database.read("list_uids", self.id))
+        return status, uids
 
     async def _remove(self, uids: UIDSet, only_deleted: bool) -> UIDSet:
         gone: list[int] = []

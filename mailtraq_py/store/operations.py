@@ -56,6 +56,7 @@ READS: dict[str, Callable[..., Any]] = {
         mailboxes.list_subscriptions,
         messages.changes_after,
         messages.fetch_rows,
+        messages.list_uids,
         messages.select_rows,
         messages.state_rows,
         messages.vanished_between,

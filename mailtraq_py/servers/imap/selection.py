@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from mailtraq_py.interfaces.store import IChangeHub, IMailbox, MailboxStatus
 from mailtraq_py.mail.changes import Change, MailboxChanged, MailboxGone
+from mailtraq_py.mail.uidset import EMPTY
 from mailtraq_py.wire.imap.view import View
 
 
@@ -28,7 +29,7 @@ class Selection:
     def __init__(self, mailbox: IMailbox, read_only: bool, news: Callable[[], None]) -> None:
         self.mailbox = mailbox
         self.read_only = read_only
-        self.view = View((), 0, 1)
+        self.view = View(EMPTY, 0, 1)
         self.gone = False
         self._newest = 0
         self._news = news

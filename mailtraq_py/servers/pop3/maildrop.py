@@ -140,7 +140,7 @@ async def open_maildrop(mailboxes: IMailboxes, let_others_go: Callable[[], Await
     mailbox = await mailboxes.open(INBOX)
     status, selected = await mailbox.select(False)
     uids, octets = array("I"), array("Q")
-    first, last = (selected[0], selected[-1]) if selected else (1, 0)
+    first, last = (selected.ranges[0][0], selected.ranges[-1][1]) if selected else (1, 0)
     while first <= last:
         rows = cast(
             "list[tuple[int, int]]",

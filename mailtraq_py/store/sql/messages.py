@@ -57,8 +57,8 @@ def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | 
     A mailbox and its UIDs, of one instant.
 
     Returns:
-        (row of MAILBOX_COLUMNS, first UID, last UID, all UIDs as "1,2,5" or "" where none is missing between first
-        and last), None when the mailbox is gone.
+        (row of MAILBOX_COLUMNS, first UID, last UID, ranges that were expunged as "1 3,5 5" or "" where none is missing
+        between first and last), None when the mailbox is gone.
     """
     with_uids = (
         f"SELECT {MAILBOX_COLUMNS},"
@@ -68,10 +68,16 @@ def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | 
     )
     listed = (
         "SELECT found.*, CASE WHEN messages > 0 AND messages <= high - low"
-        f" THEN (SELECT group_concat(uid) FROM messages WHERE mailbox_id = ?) ELSE '' END FROM ({with_uids}) AS found"
+        " THEN (SELECT group_concat(v.low || ' ' || v.high) FROM vanished v WHERE mailbox_id = ?) ELSE '' END"
+        f" FROM ({with_uids}) AS found"
     )
     row = one(cursor, listed, (mailbox_id,) * 4)
     return None if row is None else (row[:-3], row[-3], row[-2], row[-1])
+
+
+def list_uids(cursor: Cursor, mailbox_id: int) -> list[int]:
+    """All UIDs, read from the messages themselves."""
+    return [row[0] for row in every(cursor, "SELECT uid FROM messages WHERE mailbox_id = ?", (mailbox_id,))]
 
 
 def state_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: int) -> list[Row]:

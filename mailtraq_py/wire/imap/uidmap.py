@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from mailtraq_py.mail.uidset import Range, UIDSet
 
@@ -28,28 +28,11 @@ class UIDMap:
         self.count = 0
 
     @classmethod
-    def from_uids(cls, uids: Sequence[int]) -> UIDMap:
-        """
-        Take UIDs in rising order.
-
-        Each run's end is found by doubling and halving, so that a mailbox without gaps costs a few look-ups.
-        """
+    def from_uids(cls, uids: UIDSet) -> UIDMap:
+        """The map of these UIDs."""
         result = cls()
-        place, count = 0, len(uids)
-        while place < count:
-            low = uids[place]
-            step = 1
-            while place + step < count and uids[place + step] - low == step:
-                step *= 2
-            inside, outside = place + step // 2, min(place + step, count)
-            while outside - inside > 1:
-                middle = (inside + outside) // 2
-                if uids[middle] - low == middle - place:
-                    inside = middle
-                else:
-                    outside = middle
-            result._add(low, outside - place)
-            place = outside
+        for low, high in uids.ranges:
+            result._add(low, high - low + 1)
         return result
 
     @property
@@ -107,10 +90,7 @@ class UIDMap:
 
     def without(self, uids: UIDSet) -> UIDMap:
         """A map of what is left."""
-        result = UIDMap()
-        for low, high in UIDSet(tuple(self.ranges())).difference(uids).ranges:
-            result._add(low, high - low + 1)
-        return result
+        return self.from_uids(UIDSet(tuple(self.ranges())).difference(uids))
 
     def _end(self, run: int) -> int:
         return self._places[run + 1] if run + 1 < len(self._places) else self.count

@@ -30,14 +30,14 @@ class View:
     A client's view.
 
     Args:
-        uids: in rising order, as `IMailbox.select` gave them.
+        uids: as `IMailbox.select` gave them.
         mod_seq: up to which the view is all there is.
         first_recent: UIDs from here on are \\Recent in this session.
     """
 
     __slots__ = ("_changed", "_gone", "_heard", "_map", "_new", "_told", "first_recent", "mod_seq")
 
-    def __init__(self, uids: Sequence[int], mod_seq: int, first_recent: int) -> None:
+    def __init__(self, uids: UIDSet, mod_seq: int, first_recent: int) -> None:
         self._map = UIDMap.from_uids(uids)
         self.mod_seq = self._heard = mod_seq
         self.first_recent = first_recent

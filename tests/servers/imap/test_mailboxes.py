@@ -39,6 +39,18 @@ class MailboxTests(SessionCase):
         self.assertEqual(ask(play, "CLOSE"), ["OK closed"])
         self.assertEqual(ask(self.house.log_in(), "SELECT INBOX")[2], "* 1 RECENT")
 
+    def test_gaps(self) -> None:
+        """What was expunged before leaves no numbers, and a tombstone that is lost loses no message."""
+        self.house.deliver(*[MESSAGE] * 6)
+        play = self.house.log_in("INBOX")
+        for uids in ("3", "1", "4,6"):
+            ask(play, f"UID STORE {uids} +FLAGS.SILENT (\\Deleted)")
+            ask(play, "EXPUNGE")
+        found = ["* SEARCH 2 5", "OK found"]
+        self.assertEqual(ask(self.house.log_in("INBOX"), "UID SEARCH ALL"), found)
+        self.house.store.database._connections.writer.execute("DELETE FROM vanished")
+        self.assertEqual(ask(self.house.log_in("INBOX"), "UID SEARCH ALL"), found)
+
     def test_failed_select(self) -> None:
         """Nothing is selected afterwards (RFC 3501 6.3.1)."""
         play = self.house.log_in("INBOX")

@@ -45,12 +45,12 @@ class FakeInbox:
         self._may_fail()
         return self
 
-    async def select(self, claim_recent: bool) -> tuple[MailboxStatus, Sequence[int]]:
+    async def select(self, claim_recent: bool) -> tuple[MailboxStatus, UIDSet]:
         """Status and UIDs."""
         assert not claim_recent
         total = sum(map(len, self.messages.values()))
         status = MailboxStatus(MAILBOX_ID, "INBOX", UID_VALIDITY, 100, 1, len(self.messages), 0, 0, total, 1)
-        return status, sorted(self.messages)
+        return status, UIDSet.from_numbers(self.messages)
 
     async def fetch(self, uids: UIDSet, columns: Sequence[Column], limit: int) -> list[tuple[Any, ...]]:
         """Columns of messages."""

@@ -113,7 +113,7 @@ class StoreTests(SynchronousTestCase):
         self.restart()
         inbox = run_now(self.store.mailboxes(self.account.id).open("INBOX"))
         _, uids = run_now(inbox.select(False))
-        run_now(inbox.remove(UIDSet.from_numbers([uids[1]])))
+        run_now(inbox.remove(UIDSet.from_numbers([list(uids)[1]])))
         after = self.response(self.log_in(), "UIDL").split(b"\r\n")[1:3]
         self.assertEqual([line.split()[1] for line in after], [before[0].split()[1], before[2].split()[1]])
 
@@ -125,7 +125,7 @@ class StoreTests(SynchronousTestCase):
         play.rest()
         inbox = run_now(self.store.mailboxes(self.account.id).open("INBOX"))
         _, uids = run_now(inbox.select(False))
-        run_now(inbox.remove(UIDSet.from_numbers([uids[1]])))
+        run_now(inbox.remove(UIDSet.from_numbers([list(uids)[1]])))
         self.deliver(message(4))
         play << "RETR 2" >> "-ERR No such message any more"
         self.assertIn(b"..body 3", self.response(play, "RETR 3"))

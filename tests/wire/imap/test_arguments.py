@@ -19,7 +19,7 @@ from mailtraq_py.wire.imap.sections import Section
 from mailtraq_py.wire.imap.tokens import BadCommand, Refusal, Tokens
 from mailtraq_py.wire.imap.view import View
 
-VIEW = View((1, 2, 3, 5, 9), 10, 5)
+VIEW = View(UIDSet.from_numbers((1, 2, 3, 5, 9)), 10, 5)
 SEEN = search.HasFlag("\\Seen")
 
 

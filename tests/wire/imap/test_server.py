@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail.flags import StoreOperation
+from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.wire.imap import commands
 from mailtraq_py.wire.imap.server import BAD_MAX, IMAPServer
 from mailtraq_py.wire.imap.states import State
@@ -24,7 +25,7 @@ def make_core(state: State = State.SELECTED) -> IMAPServer:
     core = IMAPServer(1_000_000)
     core.state = state
     if state is State.SELECTED:
-        core.view = View((1, 2, 3, 5, 9), 10, 5)
+        core.view = View(UIDSet.from_numbers((1, 2, 3, 5, 9)), 10, 5)
     return core
 
 
