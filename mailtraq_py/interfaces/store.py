@@ -116,8 +116,9 @@ class IContent(Interface):
 class LocalDelivery:
     """
     One copy into a mailbox of an account. `mailbox` is a name ("INBOX"); where it does not exist the
-    copy goes to one whose name differs in case alone, else to INBOX. `head` is put before the content. `counts`: whether the account's quota is asked for room; what
-    is not counted has no say in whether the message is accepted.
+    copy goes to one whose name differs in case alone, else to INBOX. `head` is put before the content.
+    `counts`: whether the account's quota is asked for room; what is not counted has no say in whether the message is
+    accepted.
     """
 
     account_id: int
