@@ -289,7 +289,7 @@ class LoginTests(POP3Test):
         play >> "-ERR [AUTH] Login failed"
 
     def test_one_session_a_maildrop(self) -> None:
-        """P 46: the second hears [IN-USE], another account does not; QUIT frees before its +OK, a lost connection too."""
+        """P 46: the second hears [IN-USE], another account does not; QUIT frees it before its +OK, a lost one too."""
         first = self.log_in()
         second = self.connect()
         second >> "+OK"
