@@ -82,6 +82,7 @@ class Content:
         self._root = data_dir / "content"
         self._spools = spools
         self._disk = spools.disk
+        self._folders: set[Path] = set()
         self._workers = workers
         self._ids = ContentIds()
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
@@ -236,6 +237,16 @@ class Content:
         except OSError as error:
             raise outside_failure(error, "read of a content file") from error
 
+    def _make_folder(self, folder: Path) -> None:
+        """
+        Make a folder's name durable, once in this process's life. That it is there says nothing: who made it may have
+        been killed, or may be another thread that has not synced yet.
+        """
+        self._disk.make_folder(folder)
+        self._disk.sync_folder(self._root)
+        self._disk.sync_folder(self._root.parent)
+        self._folders.add(folder)
+
     def _keep_file(self, spool: Spool, number: int) -> None:
         """
         In a worker thread: file, name and folder on disk.
@@ -248,8 +259,8 @@ class Content:
         try:
             spool.sync()
             what = "sync of a new content folder"
-            if not path.parent.is_dir():
-                self._disk.make_folder(path.parent)
+            if path.parent not in self._folders:
+                self._make_folder(path.parent)
             what = "naming of a content file"
             spool.move(path)
             what = "sync of a content folder"

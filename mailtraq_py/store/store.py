@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,7 @@ class Store:
             self.log.warn("upkeep-failed", event="upkeep-failed", reason=failure.reason)
 
     async def _start_serving(self, syncers: Workers) -> None:
+        await syncers.run(self._sync_folders)
         self._spools.create()
         if self._spools.remove_abandoned():
             removed = await syncers.run(self.content.sweep)
@@ -188,6 +190,12 @@ class Store:
         self._upkeep = LoopingCall(lambda: Deferred.fromCoroutine(self.keep_up()))
         self._upkeep.clock = self._reactor
         self._upkeep.start(_UPKEEP_SECONDS, now=False)
+
+    def _sync_folders(self) -> None:
+        """Folders made for us may not have their names on disk yet; where we may not look, it is their owner's affair."""
+        for folder in {self._data_dir, Path(self._path).parent}:
+            with suppress(PermissionError):
+                self._spools.disk.sync_folder(folder.absolute().parent)
 
     def _open(
         self, path: str, kind: str, synchronous: str, workers: Workers, committed: Committed | None

@@ -104,9 +104,11 @@ class Torture:
                 self.say(f"{self.kills} kills; found: {dict(sorted(self.checked.items()))}")
         self.server.start()
         self._look()
+        self._look_inside()
         self.server.close()
 
     def _fresh_accounts(self) -> None:
+        self._look_inside()
         self._generation += 1
         lines = "".join(f"{address} {PASSWORD}\n" for address in (self._account, self._popped_account))
         self.server.mailtraq("account", "add", "--from-stdin", stdin=lines)
@@ -241,6 +243,13 @@ class Torture:
             if known != mark:
                 raise Lost(f"{mailbox} UID {uid} was {known} and is {mark}")
         return list(marks.values())
+
+    def _look_inside(self) -> None:
+        """Octets, references, counts: the store is sound."""
+        done = self.server.mailtraq("verify", check=None)
+        if done.returncode:
+            raise Lost(f"mailtraq verify: {done.stdout}{done.stderr}")
+        self.checked["verify"] += 1
 
     def _look_at_work(self) -> None:
         """Appended messages have their UIDs and whole bodies, stored flags are there."""
