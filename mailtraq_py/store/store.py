@@ -192,7 +192,7 @@ class Store:
         self._upkeep.start(_UPKEEP_SECONDS, now=False)
 
     def _sync_folders(self) -> None:
-        """Folders made for us may not have their names on disk yet; where we may not look, it is their owner's affair."""
+        """Folders made for us may not have their names on disk yet; what we may not look at is its owner's affair."""
         for folder in {self._data_dir, Path(self._path).parent}:
             with suppress(PermissionError):
                 self._spools.disk.sync_folder(folder.absolute().parent)
