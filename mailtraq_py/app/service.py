@@ -12,6 +12,7 @@ twistd forks, if it does, between the first two, so threads and databases begin 
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ from .reload import Reloads
 
 BACKGROUND_LOG_NAME = "mailtraq.log"
 LIST_WATCH_SECONDS = 2.0
+# Allocations less releases before the youngest are looked through; Python's own is 700, 10, 10.
+COLLECTOR_THRESHOLDS = (20_000, 20, 50)
 
 
 class CannotStart(Exception):
@@ -195,6 +198,7 @@ class MailService(Service):
         self.log.info("ready", event="ready", version=__version__, process=os.getpid())
         if self._log_file is not None:
             self._log_file.gather(self._reactor)
+        _spare_the_collector()
         self.ready.callback(None)
 
     def _start_failed(self, failure: Failure) -> None:
@@ -281,3 +285,15 @@ class MailService(Service):
         self.log.info("stopped", event="stopped")
         if self._log_file is not None:
             self._log_file.gather(None)
+
+
+def _spare_the_collector() -> None:
+    """
+    Have the garbage collector leave alone what lives as long as the process, and look through the rest less often.
+
+    A message makes and drops some hundred objects, hardly any of them in rings. With Python's own thresholds the
+    collector went through the whole program again and again, for about a tenth of an acceptance's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
