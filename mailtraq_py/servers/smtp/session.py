@@ -325,10 +325,10 @@ class SMTPSession:
             reply, reason = failure.reply, failure.reply.text
         else:
             reply = Reply(250, f"{incoming.id} accepted", "2.0.0")
-            self._log("accepted", reply, transaction, by=transaction.grants, message=incoming.id)
+            self._log("accepted", reply, transaction, by=transaction.grants, message_id=incoming.id)
             return reply
         incoming.abort()
-        self._log("refused", reply, transaction, by="accept", reason=reason, message=incoming.id)
+        self._log("refused", reply, transaction, by="accept", reason=reason, message_id=incoming.id)
         return reply
 
     @property
