@@ -249,7 +249,9 @@ class _Outsiders:
         yield ReversePath(Address("user", _OURS))
         yield ReversePath(Address("nobody", _OURS))
         lists = self._service.lists
-        listed = [*self._settings.barring.senders, *lists.white_senders, *lists.black_senders]
+        # Entries that only refuse let nobody in; what they exclude may.
+        refusing = (*self._settings.barring.senders, *lists.black_senders)
+        listed = [*lists.white_senders, *(entry for entry in refusing if entry.text.lstrip().startswith("~"))]
         relay = self._service.relay
         listed += [entry for one in _sender_lists(relay) for entry in one]
         listed += relay.accept if isinstance(relay, IMailRelay) else ()

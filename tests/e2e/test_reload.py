@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -171,3 +174,27 @@ class Reloading(SynchronousTestCase):
             self.assertTrue(session.say(STRANGER).startswith("501"))
             kill.write_text("")
             self.assert_becomes(session, STRANGER, "250")
+
+    def test_what_a_change_would_do(self) -> None:
+        """`policy diff` asks a changed file about the sessions of this server; nothing comes into force."""
+        began = datetime.now(UTC).isoformat()
+        with self.session() as session:
+            self.assertTrue(session.say("MAIL FROM:<what@if.example>").startswith("250"))
+            self.assertTrue(session.say("RCPT TO:<x@elsewhere.example>").startswith("55"))
+        time.sleep(2.5)  # decisions are written down each second
+
+        def diff() -> dict[str, Any]:
+            told: dict[str, Any] = json.loads(self.server.mailtraq("policy", "diff", "--since", began, "--json").stdout)
+            return told
+
+        unchanged = diff()
+        self.assertEqual(unchanged["changes"], [])
+        self.assertGreaterEqual(unchanged["decisions"], 4)
+        with self.configured("[[pop3]]", '[barring]\nsenders = ["*@if.example"]\n[[pop3]]'):
+            (change,) = diff()["changes"]
+            self.assertEqual((change["stage"], change["before"], change["after_by"]), ("sender", "permit", "barring"))
+            self.assertEqual(change["examples"][0]["mail_from"], "what@if.example")
+            readable = self.server.mailtraq("policy", "diff", "--since", began).stdout
+            self.assertIn("mx sender: permit by nobody -> refuse by barring", readable)
+            with self.session() as session:
+                self.assertTrue(session.say("MAIL FROM:<what@if.example>").startswith("250"))

@@ -154,6 +154,7 @@ class IMAPSession(Dialogue):
                 stage=Stage.CONNECT.value,
                 by=verdict.check,
                 reason=verdict.reason,
+                number=verdict.number,
             )
             if verdict.close and verdict.reply is None:
                 self.driver.abort(verdict.reason)

@@ -298,6 +298,7 @@ class POP3Session:
             opinion=verdict.opinion.value,
             check=verdict.check,
             reason=verdict.reason,
+            number=verdict.number,
         )
 
     def _log_failure(self, failure: TemporaryFailure) -> None:
