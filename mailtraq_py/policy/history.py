@@ -10,9 +10,10 @@ Names that were given at a login are not kept, nor is anything of a message; pas
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from mailtraq_py.interfaces.policy import Facts, Stage, Verdict
 from mailtraq_py.interfaces.store import DecisionRow
@@ -20,6 +21,8 @@ from mailtraq_py.interfaces.store import DecisionRow
 Decision = tuple[Stage, Facts, Verdict]
 
 _WAITING_MAX = 50_000
+
+_json = msgspec.json.Encoder()
 
 
 class DecisionHistory:
@@ -74,7 +77,7 @@ def _encode_session(session: str, made: list[Decision], row_address: Callable[[s
         "accepted": connection.accepted,
         "decisions": decided,
     }
-    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    text = _json.encode(record).decode()
     return DecisionRow(
         first.now, session, connection.service, connection.client, row_address(connection.client), text
     )
