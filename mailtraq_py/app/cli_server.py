@@ -46,7 +46,7 @@ def init(directory: Path, preset: str, hostname: str | None, user: str) -> None:
     click.echo(f"  twistd -n mailtraq --config {file}")
 
 
-@click.command(epilog="\b\nExample:\n  mailtraq trial\n  mailtraq trial --directory /tmp/mail")
+@click.command(epilog="\b\nExample:\n  mailtraq trial\n  mailtraq trial --directory ~/mail-trial")
 @click.option(
     "--directory",
     type=click.Path(file_okay=False, path_type=Path),
