@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,6 +17,7 @@ from mailtraq_py.interfaces.policy import IPolicy, IRecentLogins
 from mailtraq_py.interfaces.store import IChangeHub, IContent, IMailboxes
 
 from ..login import Logins
+from ..peer import plaintext_allowed
 from .turns import Turns
 
 
@@ -51,11 +51,7 @@ class IMAPServiceSettings:
 
     def allows_plaintext(self, client: str, encrypted: bool) -> bool:
         """Whether a password may be sent as it is (RFC 3501 6.2.3, RFC 8314 3)."""
-        if encrypted or self.auth_without_tls == "always":
-            return True
-        if self.auth_without_tls == "never":
-            return False
-        return _is_loopback(client) or (self.auth_without_tls == "lan" and self.is_lan(client))
+        return encrypted or plaintext_allowed(self.auth_without_tls, client, self.is_lan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +76,3 @@ class IMAPSurroundings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "turns", Turns(self.reactor))
-
-
-def _is_loopback(client: str) -> bool:
-    try:
-        return ip_address(client).is_loopback
-    except ValueError:  # a Unix socket's peer has no address
-        return False

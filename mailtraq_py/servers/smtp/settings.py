@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -18,6 +17,7 @@ from mailtraq_py.interfaces.policy import IPolicy
 from mailtraq_py.mail.changes import Change
 
 from ..login import Logins
+from ..peer import plaintext_allowed
 
 
 def _nowhere(client: str) -> bool:
@@ -61,11 +61,7 @@ class SMTPServiceSettings:
 
     def allows_plaintext(self, client: str, encrypted: bool) -> bool:
         """Whether a password may be sent as it is (RFC 4954 4, RFC 8314 3)."""
-        if encrypted or self.auth_without_tls == "always":
-            return True
-        if self.auth_without_tls == "never":
-            return False
-        return _is_loopback(client) or (self.auth_without_tls == "lan" and self.is_lan(client))
+        return encrypted or plaintext_allowed(self.auth_without_tls, client, self.is_lan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +79,3 @@ class SMTPSurroundings:
     reactor: IReactorTime
     now: Callable[[], float]
     watch_account: Callable[[int, Callable[[Change], None]], Callable[[], None]] = _watch_nobody
-
-
-def _is_loopback(client: str) -> bool:
-    try:
-        return ip_address(client).is_loopback
-    except ValueError:  # a Unix socket's peer has no address
-        return False
