@@ -1,5 +1,5 @@
 """
 Sans-I/O cores: octets in, events out, replies in, octets out. Nothing here knows a socket or a clock.
 
-signals, lines, sasl; smtp/, imap/, pop3/.
+signals, lines, stuffing, sasl; smtp/, imap/, pop3/.
 """

@@ -19,7 +19,7 @@ from base64 import b64encode
 from mailtraq_py.wire.lines import LineBuffer, LineTooLong
 from mailtraq_py.wire.sasl import RESPONSE_MAX_OCTETS
 from mailtraq_py.wire.signals import NEED_DATA, PAUSED, Close, Signal
-from mailtraq_py.wire.smtp.stuffing import DotStuffer
+from mailtraq_py.wire.stuffing import DotStuffer
 
 from .commands import BadCommand, Command, State, parse_command, read_response
 

@@ -1,5 +1,5 @@
 """
 SMTP cores, server and client.
 
-commands, grammar, extensions, states, body, server; clientevents, stuffing, client.
+commands, grammar, extensions, states, body, server; clientevents, client.
 """

@@ -41,6 +41,7 @@ from mailtraq_py.mail.reply import Reply, parse_reply
 from mailtraq_py.wire.lines import LineBuffer, LineTooLong
 from mailtraq_py.wire.signals import NEED_DATA, Signal
 
+from ..stuffing import DotStuffer
 from . import extensions as offered
 from .clientevents import (
     Authenticated,
@@ -56,7 +57,6 @@ from .clientevents import (
     TransactionRefused,
 )
 from .grammar import encode_xtext
-from .stuffing import DotStuffer
 
 REPLY_LINE_MAX_OCTETS = 4096  # RFC 5321 4.5.3.1.5 says 512; some hosts explain themselves at length
 REPLY_LINES_MAX = 200

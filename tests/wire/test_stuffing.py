@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.wire.smtp.body import MessageBody
-from mailtraq_py.wire.smtp.stuffing import DotStuffer
+from mailtraq_py.wire.stuffing import DotStuffer
 
 OCTETS = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"x"]), max_size=14)
 
