@@ -208,6 +208,14 @@ max_connections_per_address = 500
             self.stop()
         self._folder.cleanup()
 
+    def leave(self) -> None:
+        """Kill it and leave its folder for somebody to look at."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        kept = self.folder.with_name(f"{self.folder.name}-kept")
+        self.folder.rename(kept)
+        self.folder = kept
+
     def pop(self, address: str = "alice@example.test", password: str = PASSWORD) -> poplib.POP3:
         """A POP3 session, logged in."""
         session = poplib.POP3("127.0.0.1", self.pop3, timeout=30)
