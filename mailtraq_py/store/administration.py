@@ -29,6 +29,7 @@ from .workers import Workers
 POSTING = ("anyone", "members", "insiders")
 LIST_ENTRIES_MAX = 1000
 
+PASSWORD_MIN_CHARACTERS = 8
 _ACCOUNTS_AT_ONCE = 200
 
 
@@ -333,6 +334,8 @@ def _domain(name: str) -> str:
 
 def _account_row(split: tuple[str, str], password: bytes, relay: bool, cram_md5: bool) -> Row:
     """(domain, local part, hash, relay, cram_md5, inner, outer)."""
+    if len(password.decode("utf-8", "replace")) < PASSWORD_MIN_CHARACTERS:
+        raise Refused(f"a new password has at least {PASSWORD_MIN_CHARACTERS} characters")
     try:
         hashed = hash_password(password)
     except ValueError as error:

@@ -80,7 +80,7 @@ class ExplainTests(InstallationTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.mailtraq("domain", "add", "here.example")
-        self.mailtraq("account", "add", "alice@here.example", stdin="pw\n")
+        self.mailtraq("account", "add", "alice@here.example", stdin="long enough\n")
 
     def test_verdicts(self) -> None:
         """Each stage has its verdict; standard output is JSON and nothing else."""

@@ -799,6 +799,8 @@ class DirectoryContract(StoreCase):
             (AlreadyExists, admin.add_account("Alice@example.test", PASSWORD)),
             (NotFound, admin.add_account("a@missing.test", PASSWORD)),
             (Refused, admin.add_account("a@example.test", b"")),
+            (Refused, admin.add_account("a@example.test", b"seven c")),
+            (Refused, admin.set_password(ALICE, b"seven c")),
             (Refused, admin.add_account("*@example.test", PASSWORD)),
             (Refused, admin.add_account("nonsense", PASSWORD)),
             (AlreadyExists, admin.add_alias(ALICE, ["x@y.example"])),

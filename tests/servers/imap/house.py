@@ -44,7 +44,7 @@ class House:
         self.store = Store("sqlite::memory:", self.folder.name, clock=lambda: NOW)
         run_now(self.store.start())
         run_now(self.store.administration.add_domain("example.test"))
-        self.account = run_now(self.store.administration.add_account(ALICE, b"right"))
+        self.account = run_now(self.store.administration.add_account(ALICE, b"right password"))
         self.policy = FakePolicy()
         self.directory = FakeDirectory({make_account(ALICE, self.account.id): b"right"})
         self.recent = FakeRecentLogins()

@@ -197,7 +197,7 @@ class EndTests(SessionCase):
         """A changed password ends the account's sessions at once, idling or not."""
         plays = [self.house.log_in(), self.house.log_in("INBOX")]
         send(plays[1], "IDLE")
-        run_now(self.house.store.administration.set_password(ALICE, b"another"))
+        run_now(self.house.store.administration.set_password(ALICE, b"another one"))
         for play in plays:
             play >> "* BYE [UNAVAILABLE] your account was changed"
             self.assertTrue(play.closed)

@@ -38,7 +38,7 @@ class StoreTests(SynchronousTestCase):
         self.store = self.open_store()
         self.addCleanup(lambda: run_now(self.store.close()))
         run_now(self.store.administration.add_domain("example.test"))
-        self.account = run_now(self.store.administration.add_account(ALICE, b"right"))
+        self.account = run_now(self.store.administration.add_account(ALICE, b"right password"))
 
     def open_store(self) -> Store:
         """A store over the test's folder."""
@@ -81,7 +81,7 @@ class StoreTests(SynchronousTestCase):
             )
 
         play = Play(make_session, connection=make_connection(Protocol.POP3))
-        play << f"USER {ALICE}" << "PASS right"
+        play << f"USER {ALICE}" << "PASS right password"
         play >> "+OK" >> "+OK" >> "+OK"
         return play
 
@@ -152,5 +152,5 @@ class StoreTests(SynchronousTestCase):
     def test_revoked(self) -> None:
         """A changed password ends the open session."""
         play = self.log_in()
-        run_now(self.store.administration.set_password(ALICE, b"other"))
+        run_now(self.store.administration.set_password(ALICE, b"another one"))
         self.assertTrue(play.closed)
