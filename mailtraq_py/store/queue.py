@@ -95,13 +95,13 @@ def _recipient(row: Row) -> QueuedRecipient:
     return QueuedRecipient(
         number,
         acceptance_id,
-        ContentRef(content_id, octets, head),
+        ContentRef(content_id, octets, head or b""),
         Outgoing(
             ReversePath(parse_address(reverse_path)) if reverse_path else NULL_PATH,
             Recipient(ForwardPath(parse_address(forward_path)), parse_notify(notify), original),
             due,
             expires,
-            head,
+            head or b"",
             Origin(origin),
             ret,
             envid,

@@ -113,6 +113,7 @@ def accept_together(cursor: Cursor, calls: Sequence[tuple[Entry]]) -> list[Writt
     entries = [call[0] for call in calls]
     known = _known(cursor, [entry.id for entry in entries if entry.id])
     ledger = Ledger(cursor)
+    ledger.lock(copy.account_id for entry in entries for content in entry.contents for copy in content.copies)
     batch = _Batch()
     outcomes: list[Written | Exception] = []
     for entry in entries:

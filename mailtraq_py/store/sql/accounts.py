@@ -12,7 +12,7 @@ from mailtraq_py.mail.changes import AccountRevoked, MailboxGone
 from mailtraq_py.mail.mailbox import INBOX, SPECIAL_USES
 
 from .ledger import take_numbers
-from .rows import Cursor, Row, Written, every, insert, one, where_in
+from .rows import Cursor, Row, Written, every, insert, lock_rows, one, where_in
 
 # id, address, domain, state, relay, credential number, quotas, lists: what `directory.account_of` reads.
 _ACCOUNT = (
@@ -233,7 +233,7 @@ def set_account(
     assignments = ", ".join(f"{column} = ?" for column, _ in values)
     cursor.execute(
         f"UPDATE accounts SET {assignments}, credential_number = credential_number + 1,"
-        " not_before = CASE WHEN ? THEN ? ELSE not_before END WHERE id = ?",
+        " not_before = CASE WHEN ? = 1 THEN ? ELSE not_before END WHERE id = ?",
         (*(value for _, value in values), int(revokes), now, account),
     )
     return Written((account, revokes), (AccountRevoked(account),) if revokes else ())
@@ -263,6 +263,7 @@ def delete_account(cursor: Cursor, domain: str, local_part: str) -> Written:
         its number.
     """
     account = account_number(cursor, domain, local_part)
+    lock_rows(cursor, "account_counters", "account_id", [account])
     counters = one(cursor, "SELECT next_uid_validity FROM account_counters WHERE account_id = ?", (account,)) or (0,)
     # Whoever gets this address next must not meet his predecessor's UIDVALIDITYs (RFC 9051 2.3.1.1).
     cursor.execute(

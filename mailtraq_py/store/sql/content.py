@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .rows import Cursor, Row, insert, one, where_in
+from .rows import Cursor, Row, insert, lock_rows, one, where_in
 
 PLACE_INLINE = 0
 PLACE_FILE = 1
+PLACE_ROWS = 2
 
 COMPRESSION_NONE = 0
 COMPRESSION_ZSTD = 1
@@ -39,6 +40,7 @@ def insert_contents(
 def add_references(cursor: Cursor, content_ids: Iterable[int]) -> None:
     """Count further references in; an id that comes twice counts twice."""
     counts = Counter(content_ids)
+    lock_rows(cursor, "contents", "id", counts)
     known = where_in(
         cursor, "SELECT content_id, further FROM content_shares WHERE content_id IN {keys}", counts
     )
@@ -55,6 +57,7 @@ def release(cursor: Cursor, content_ids: Iterable[int]) -> tuple[int, ...]:
         ids of the deleted contents that lie in files.
     """
     counts = Counter(content_ids)
+    lock_rows(cursor, "contents", "id", counts)
     shares = where_in(
         cursor, "DELETE FROM content_shares WHERE content_id IN {keys} RETURNING content_id, further", counts
     )
@@ -65,6 +68,8 @@ def release(cursor: Cursor, content_ids: Iterable[int]) -> tuple[int, ...]:
     rows = where_in(cursor, "DELETE FROM contents WHERE id IN {keys} RETURNING id, place", ended)
     where_in(cursor, "DELETE FROM content_octets WHERE content_id IN {keys}", ended)
     where_in(cursor, "DELETE FROM heads WHERE content_id IN {keys}", ended)
+    in_rows = [content_id for content_id, place in rows if place == PLACE_ROWS]
+    where_in(cursor, "DELETE FROM content_chunks WHERE content_id IN {keys}", in_rows)
     return tuple(content_id for content_id, place in rows if place == PLACE_FILE)
 
 

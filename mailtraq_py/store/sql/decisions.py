@@ -74,4 +74,8 @@ def expire_decisions(cursor: Cursor, before: float, most_octets: int, limit: int
 
 
 def _count(cursor: Cursor, octets: int) -> None:
-    cursor.execute("UPDATE decisions_size SET octets = octets + ? WHERE name = 'decisions'", (octets,))
+    cursor.execute(
+        "INSERT INTO decisions_size (name, octets) VALUES ('decisions', ?)"
+        " ON CONFLICT (name) DO UPDATE SET octets = decisions_size.octets + excluded.octets",
+        (octets,),
+    )

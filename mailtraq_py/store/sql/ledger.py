@@ -9,13 +9,14 @@ RFC 7162 3.1, RFC 9051 2.3.1.1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mailtraq_py.interfaces.failures import NoSuchMailbox
 from mailtraq_py.mail.changes import Change, MailboxChanged
 from mailtraq_py.mail.flags import DELETED, SEEN, SYSTEM_BITS
 
-from .rows import Cursor, Row, every, one, update_from
+from .rows import Cursor, Row, SharedCursor, every, lock_rows, one, update_from
 
 SEEN_BIT = SYSTEM_BITS[SEEN]
 DELETED_BIT = SYSTEM_BITS[DELETED]
@@ -77,10 +78,18 @@ class Ledger:
     _mailboxes: dict[int, MailboxCounters] = field(default_factory=dict)
     _names: dict[tuple[int, str], MailboxCounters | None] = field(default_factory=dict)
     _changed: set[int] = field(default_factory=set)
+    _locked: set[int] = field(default_factory=set)
+
+    def lock(self, account_ids: Iterable[int]) -> None:
+        """Hold accounts, before anything of them is read: who changes a mailbox holds its account until the commit."""
+        fresh = set(account_ids) - self._locked
+        lock_rows(self.cursor, "account_counters", "account_id", fresh)
+        self._locked |= fresh
 
     def account(self, account_id: int) -> AccountCounters | None:
         """Counters of an account, None where there is none."""
         if account_id not in self._accounts:
+            self.lock([account_id])
             row = one(
                 self.cursor,
                 "SELECT account_id, next_mod_seq, next_uid_validity, c.octets, c.messages, quota_octets, quota_messages"
@@ -110,11 +119,12 @@ class Ledger:
             NoSuchMailbox: it is gone.
         """
         if mailbox_id not in self._mailboxes:
-            row = one(
-                self.cursor,
-                f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ? AND state = 'open'",
-                (mailbox_id,),
-            )
+            statement = f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ? AND state = 'open'"
+            row = one(self.cursor, statement, (mailbox_id,))
+            if row is not None and row[1] not in self._locked and isinstance(self.cursor, SharedCursor):
+                # What was read before the lock may be another's to change yet.
+                self.lock([row[1]])
+                row = one(self.cursor, statement, (mailbox_id,))
             if row is None:
                 raise NoSuchMailbox(str(mailbox_id))
             self._mailboxes[mailbox_id] = MailboxCounters(*row)
@@ -252,6 +262,8 @@ def name_any_case(cursor: Cursor, account_id: int, name: str) -> str | None:
 
 def take_numbers(cursor: Cursor, name: str, count: int) -> int:
     """Take `count` numbers from a counter; returns the first. They are never given again."""
+    if isinstance(cursor, SharedCursor):
+        return cursor.take_numbers(name, count)
     row = one(cursor, "UPDATE counters SET next = next + ? WHERE name = ? RETURNING next", (count, name))
     if row is None:
         cursor.execute("INSERT INTO counters (name, next) VALUES (?, ?)", (name, 1 + count))

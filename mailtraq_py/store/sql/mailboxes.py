@@ -43,6 +43,8 @@ def find_mailbox(cursor: Cursor, account_id: int, name: str) -> Row | None:
 
 def create_mailbox(cursor: Cursor, account_id: int, name: str, special_use: str, now: float) -> Written:
     """Create a mailbox and the levels above that are missing. Raises MailboxExists, MailboxNotAllowed."""
+    ledger = Ledger(cursor)
+    ledger.lock([account_id])
     node = find_node(cursor, account_id, name, "state")
     if node is not None and node[0] == "open":
         raise MailboxExists(name)
@@ -54,7 +56,6 @@ def create_mailbox(cursor: Cursor, account_id: int, name: str, special_use: str,
         )
         if taken:
             raise MailboxNotAllowed(f"another mailbox is {special_use}")
-    ledger = Ledger(cursor)
     _make(ledger, account_id, name, special_use, now)
     ledger.write()
     return Written(None, (MailboxesChanged(account_id),))
@@ -64,6 +65,7 @@ def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float) -> Wr
     """Delete a mailbox; what lies beneath it stays. Raises NoSuchMailbox, MailboxNotAllowed."""
     if name == INBOX:
         raise MailboxNotAllowed("INBOX stays")
+    Ledger(cursor).lock([account_id])
     row = find_node(cursor, account_id, name, "id, parent_id, name, state, messages, octets")
     if row is None:
         raise NoSuchMailbox(name)
@@ -97,6 +99,8 @@ def rename_mailbox(cursor: Cursor, account_id: int, name: str, new_name: str, no
     INBOX stays, empty, and its messages move to the new mailbox (RFC 9051 6.3.6). Raises NoSuchMailbox,
     MailboxExists, MailboxNotAllowed.
     """
+    ledger = Ledger(cursor)
+    ledger.lock([account_id])
     row = find_node(cursor, account_id, name, "id, parent_id")
     if row is None:
         raise NoSuchMailbox(name)
@@ -104,7 +108,6 @@ def rename_mailbox(cursor: Cursor, account_id: int, name: str, new_name: str, no
         raise MailboxExists(new_name)
     if new_name.startswith(name + SEPARATOR) and name != INBOX:
         raise MailboxNotAllowed("a mailbox cannot go beneath itself")
-    ledger = Ledger(cursor)
     if name == INBOX:
         _make(ledger, account_id, new_name, "", now)
         source = ledger.find_mailbox(account_id, INBOX)

@@ -17,7 +17,7 @@ from mailtraq_py.mail.uidset import Range, UIDSet
 from .acceptance import MESSAGE_COLUMNS
 from .content import add_references, release
 from .ledger import DELETED_BIT, MAILBOX_COLUMNS, Ledger, MailboxCounters
-from .rows import Cursor, Row, Written, every, insert, one
+from .rows import Cursor, Row, Written, every, insert, lock_rows, one
 
 # SQL of each column but the UID by the name of `interfaces.store.Column`; FLAGS and CONTENT take more than one.
 _EXPRESSIONS = {
@@ -147,6 +147,7 @@ def vanished_between(cursor: Cursor, mailbox_id: int, since: int, until: int) ->
 
 def claim_recent(cursor: Cursor, mailbox_id: int) -> Written:
     """Take the \\Recent messages for one session; returns the first UID of them (RFC 3501 2.3.2)."""
+    lock_rows(cursor, "mailboxes", "id", [mailbox_id])
     row = one(cursor, "SELECT first_recent FROM mailboxes WHERE id = ? AND state = 'open'", (mailbox_id,))
     if row is None:
         raise NoSuchMailbox(str(mailbox_id))

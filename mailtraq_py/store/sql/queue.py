@@ -10,10 +10,10 @@ from mailtraq_py.mail.changes import Change, QueueGrew
 
 from .acceptance import Entry, accept_together
 from .content import release
-from .rows import Cursor, Row, Written, every, one, update_from, where_in
+from .rows import Cursor, Row, Written, every, lock_rows, one, update_from, where_in
 
 QUEUE_COLUMNS = (
-    "q.id, q.acceptance_id, q.content_id, q.content_octets, coalesce(h.head, x''), q.received, q.attempts,"
+    "q.id, q.acceptance_id, q.content_id, q.content_octets, h.head, q.received, q.attempts,"
     " q.last_reply, q.delay_reported, q.due, q.expires, q.reverse_path, q.forward_path, q.notify, q.original,"
     " q.origin, q.ret, q.envid, q.body, q.smtputf8, q.granted_by, q.client, q.account, q.lease_until"
 )
@@ -38,14 +38,15 @@ def lease_rows(cursor: Cursor, owner: str, now: float, until: float, limit: int)
             (content_id, domain, now),
         )
         chosen.update(row[0] for row in rows)
-    where_in(
+    # Asked again, because somebody else may have taken some of them meanwhile, and in rising order, as anybody does.
+    taken = where_in(
         cursor,
         "UPDATE queue SET lease_owner = ?, lease_until = ?, ready = CASE WHEN due > ? THEN due ELSE ? END"
-        " WHERE id IN {keys}",
-        chosen,
-        (owner, until, until, until),
+        " WHERE ready <= ? AND id IN {keys} RETURNING id",
+        sorted(chosen),
+        (owner, until, until, until, now),
     )
-    leased = where_in(cursor, f"SELECT {QUEUE_COLUMNS} {_FROM} WHERE q.id IN {{keys}}", chosen)
+    leased = where_in(cursor, f"SELECT {QUEUE_COLUMNS} {_FROM} WHERE q.id IN {{keys}}", [row[0] for row in taken])
     return Written(sorted(leased, key=lambda row: (row[9], row[0])))
 
 
@@ -90,6 +91,7 @@ def settle_rows(
         what a report's acceptance raises: then nothing of all this happened.
     """
     ids = [*ended, *(row[0] for row in deferred)]
+    lock_rows(cursor, "queue", "id", ids)
     rows = where_in(cursor, "SELECT id FROM queue WHERE lease_owner = ? AND id IN {keys}", ids, (owner,))
     held = {row[0] for row in rows}
     purged = _delete(cursor, [number for number in ended if number in held])

@@ -8,6 +8,7 @@ so that its compiled form is found in the connection's cache.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,22 @@ class Cursor(Protocol):
 
     def fetchall(self) -> list[Any]:
         """All rows it gave, as tuples."""
+
+
+class SharedCursor(ABC):
+    """A cursor of an engine where several write at the same time: rows are locked, numbers are given beside it."""
+
+    @abstractmethod
+    def execute(self, statement: str, bindings: Sequence[object] = (), /) -> object:
+        """See `Cursor`."""
+
+    @abstractmethod
+    def fetchall(self) -> list[Any]:
+        """See `Cursor`."""
+
+    @abstractmethod
+    def take_numbers(self, name: str, count: int) -> int:
+        """Take numbers from a counter in a transaction of its own, so that nobody waits for this one's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,17 @@ def where_in(cursor: Cursor, statement: str, keys: Iterable[object], before: Row
         cursor.execute(_with_keys(statement, size), (*before, *chosen))
         rows.extend(cursor.fetchall())
     return rows
+
+
+def lock_rows(cursor: Cursor, table: str, key: str, values: Iterable[int]) -> None:
+    """
+    Hold rows until the transaction ends, in the rising order of a key, so that no two wait for each other. What is
+    read after that is what the last one who held them left. Where one alone writes at a time it is nothing to do.
+    """
+    if isinstance(cursor, SharedCursor):
+        where_in(
+            cursor, f"SELECT {key} FROM {table} WHERE {key} IN {{keys}} ORDER BY {key} FOR UPDATE", sorted(set(values))
+        )
 
 
 @lru_cache(maxsize=256)

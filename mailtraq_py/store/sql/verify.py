@@ -12,12 +12,13 @@ from mailtraq_py.mail.changes import MailboxChanged
 
 from .content import release
 from .ledger import DELETED_BIT, SEEN_BIT
-from .rows import Cursor, Row, Written, every, one
+from .rows import Cursor, Row, Written, every, lock_rows, one
 
 # What is kept of a mailbox beside what its rows say: messages, unseen, deleted, octets, the highest UID and MODSEQ.
 _KEPT = "b.messages, b.unseen, b.deleted, b.octets, b.uid_next - 1, b.highest_mod_seq"
 _COUNTED = (
-    f"count(m.uid), coalesce(sum(m.flags & {SEEN_BIT} = 0), 0), coalesce(sum(m.flags & {DELETED_BIT} <> 0), 0),"
+    f"count(m.uid), count(CASE WHEN m.flags & {SEEN_BIT} = 0 THEN 1 END),"
+    f" count(CASE WHEN m.flags & {DELETED_BIT} <> 0 THEN 1 END),"
     " coalesce(sum(m.octets), 0), coalesce(max(m.uid), 0), coalesce(max(m.mod_seq), 0)"
 )
 
@@ -155,8 +156,8 @@ def wrong_counters(cursor: Cursor) -> list[Row]:
     for name, table in _KEYED.items():
         found += every(
             cursor,
-            f"SELECT ?, coalesce((SELECT next FROM counters WHERE name = ?), 1) AS due, max(id) AS high FROM {table}"
-            " HAVING high >= due",
+            "SELECT * FROM (SELECT ? AS counter, coalesce((SELECT next FROM counters WHERE name = ?), 1) AS due,"
+            f" (SELECT max(id) FROM {table}) AS high) AS found WHERE high >= due",
             (name, name),
         )
     return found
@@ -186,6 +187,7 @@ def message_digests(cursor: Cursor, mailbox_id: int, after: int, limit: int) -> 
 
 def recount_references(cursor: Cursor, content_id: int) -> Written:
     """Count who points at a content, and delete it where nobody does."""
+    lock_rows(cursor, "contents", "id", [content_id])
     row = one(
         cursor,
         "SELECT (SELECT count(*) FROM messages WHERE content_id = ?)"
@@ -216,6 +218,8 @@ def recount_mailbox(cursor: Cursor, mailbox_id: int) -> Written:
     Raises:
         NoSuchMailbox: it is gone meanwhile.
     """
+    account = one(cursor, "SELECT account_id FROM mailboxes WHERE id = ?", (mailbox_id,)) or (0,)
+    lock_rows(cursor, "account_counters", "account_id", account)
     row = one(
         cursor,
         f"SELECT b.account_id, b.uid_next, b.highest_mod_seq, {_COUNTED} FROM mailboxes b"
@@ -237,6 +241,7 @@ def recount_mailbox(cursor: Cursor, mailbox_id: int) -> Written:
 
 def recount_account(cursor: Cursor, account_id: int) -> Written:
     """Count an account from its mailboxes, and lift its next MODSEQ and UIDVALIDITY above theirs."""
+    lock_rows(cursor, "account_counters", "account_id", [account_id])
     row = one(
         cursor,
         "SELECT coalesce(sum(octets), 0), coalesce(sum(messages), 0), coalesce(max(highest_mod_seq), 0),"
