@@ -2,15 +2,18 @@
 The text of a message for SEARCH: transfer encodings and charsets undone, what cannot be decoded passed over.
 
 Texts come in pieces, so that a large part is never whole in memory; `contains` finds a string across their borders.
-HTML stays as it stands: SEARCH asks for substrings of the text, tags included. Parts that are no text are not read.
+HTML comes twice: as it stands, because SEARCH asks for substrings, and as its reader sees it. Parts that are no text
+are not read.
 
 RFC 9051 6.4.4 (BODY, TEXT)
 """
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Callable, Iterable, Iterator
+from html import unescape
 
 from .charsets import decode_unlabelled, decoder
 from .entity import read_header
@@ -24,6 +27,14 @@ BREAK = "\n\n"
 
 Read = Callable[[int, int], bytes]
 """Reads octets [offset, offset + length) of the content."""
+
+# Tags that part no words; any other does.
+_INLINE = re.compile(
+    r"</?(?:a|abbr|b|bdi|bdo|big|cite|code|em|font|i|ins|kbd|mark|o:p|q|s|small|span|strike|strong|sub|sup|tt|u|wbr)"
+    r"(?:\s[^<>]*)?>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<[^<>]*>")
 
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
@@ -64,8 +75,22 @@ def part_texts(read: Read, part: Part, header: bytes) -> Iterator[str]:
         return
     encoding = parse_token(content_fields.get(b"content-transfer-encoding", b""))
     decode = decoder(content_type.parameter(b"charset").decode("latin-1") or "us-ascii") or decode_unlabelled
-    for piece in _whole_lines(_decoded(encoding, _pieces(read, part.body_start, part.end))):
+    for piece in part_octets(read, part, encoding):
         yield decode(piece)
+    if content_type.subtype == b"html":
+        yield BREAK
+        for piece in part_octets(read, part, encoding):
+            yield visible_text(decode(piece))
+
+
+def part_octets(read: Read, part: Part, encoding: bytes) -> Iterator[bytes]:
+    """The octets of one leaf, their transfer encoding undone, cut behind line ends."""
+    return _whole_lines(_decoded(encoding, _pieces(read, part.body_start, part.end)))
+
+
+def visible_text(markup: str) -> str:
+    """HTML as its reader sees it: words parted by one blank, without tags, character references resolved."""
+    return " ".join(unescape(_TAG.sub(" ", _INLINE.sub("", markup))).split()) + " "
 
 
 def contains(texts: Iterable[str], wanted: str) -> bool:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail import text as text_module
 from mailtraq_py.mail.entity import pack, parse
-from mailtraq_py.mail.text import body_texts, contains, header_text
+from mailtraq_py.mail.text import body_texts, contains, header_text, visible_text
 
 
 def texts(message: bytes) -> str:
@@ -55,9 +55,20 @@ class BodyTests(SynchronousTestCase):
         self.assertIn("=Z", texts(one_part(b"quoted-printable", b"utf-8", b"=Z")))
 
     def test_only_text(self) -> None:
-        """Attachments are not text; HTML is, as it stands."""
+        """Attachments are not text; HTML is, as it stands and as it is read."""
         self.assertEqual("", texts(one_part(b"7bit", b"utf-8", b"secret", b"application/pdf")).strip())
-        self.assertEqual("<p>x</p>", texts(one_part(b"7bit", b"utf-8", b"<p>x</p>", b"text/html")).strip())
+        self.assertEqual("<p>x</p>\n\nx", texts(one_part(b"7bit", b"utf-8", b"<p>x</p>", b"text/html")).strip())
+
+    def test_html(self) -> None:
+        """What its reader sees: tags within a word are not there, others part words, references are resolved."""
+        markup = b"<table><tr><td>Gr&uuml;&szlig;e</td><td>a<B class=x>n</B>d</td></tr></table>two\r\nlines &lt;b&gt;<br"
+        visible = texts(one_part(b"7bit", b"utf-8", markup, b"text/html"))[len(markup) :].split("\n\n")[1]
+        self.assertEqual("Grüße and two lines <b><br ", visible)
+
+    def test_html_is_linear(self) -> None:
+        """Markup made to be slow is read as fast as any other."""
+        for piece in ("<", "<a", "</", "<a <", "&", "&#", "<!--", "<a b='"):
+            visible_text(piece * 100_000)
 
     def test_parts(self) -> None:
         """All text parts, and the header of a message inside; not the parts' own headers."""
