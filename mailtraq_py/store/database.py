@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, fail
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.mail.changes import Change
 
+from .backlog import Backlog
 from .dialect import SQLiteDialect
 from .operations import READS
 from .sql.rows import Written
@@ -35,6 +36,7 @@ from .writer import Outcome, Writer, WriterMetrics
 MAX_WAITING_OPERATIONS = 10_000
 MAX_WAITING_OCTETS = 64 * 1024 * 1024
 MAX_BATCH = 500
+MAX_BATCH_OCTETS = 8 * 1024 * 1024
 
 Committed = Callable[[tuple[Change, ...], tuple[int, ...]], None]
 
@@ -45,34 +47,30 @@ class Database(ABC):
 
     Args:
         connections: to it.
-        writer: the one that writes.
         workers: for `read_apart`.
         committed: called on the reactor thread after each commit, before its callers hear, with changes and with
             ids of contents whose files may go.
     """
 
-    def __init__(
-        self, connections: Connections, writer: Writer, workers: Workers, committed: Committed | None = None
-    ) -> None:
+    def __init__(self, connections: Connections, workers: Workers, committed: Committed | None = None) -> None:
         self._connections = connections
-        self._writer = writer
         self._workers = workers
         self._committed = committed
         self._dialect = SQLiteDialect()
 
     @property
+    @abstractmethod
     def metrics(self) -> WriterMetrics:
         """What the writer did so far."""
-        return self._writer.metrics
 
     @property
+    @abstractmethod
     def is_healthy(self) -> bool:
         """False from a failed sync on; nothing is written then until a restart."""
-        return self._writer.is_healthy
 
+    @abstractmethod
     def distrust(self, what: str) -> None:
         """Take no more until a restart: `what`, such as a sync of a content file, failed. From any thread."""
-        self._writer.distrust(what)
 
     @abstractmethod
     def run(self, name: str, *arguments: Any, octets: int = 0) -> Deferred[Any]:
@@ -125,15 +123,59 @@ class Database(ABC):
         except apsw.Error as error:
             raise self._dialect.failure(error) from error
 
-    def _tell(self, outcomes: Iterable[Outcome]) -> None:
-        changes: dict[Change, None] = {}
-        purged: list[int] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Written):
-                changes.update(dict.fromkeys(outcome.changes))
-                purged.extend(outcome.purged)
+    def _tell(self, changes: Collection[Change], purged: Collection[int]) -> None:
         if self._committed is not None and (changes or purged):
             self._committed(tuple(changes), tuple(purged))
+
+
+class LocalDatabase(Database):
+    """
+    One whose writer is in this process.
+
+    Args:
+        writer: the one that writes.
+    """
+
+    def __init__(
+        self, connections: Connections, writer: Writer, workers: Workers, committed: Committed | None = None
+    ) -> None:
+        super().__init__(connections, workers, committed)
+        self._writer = writer
+
+    @property
+    def metrics(self) -> WriterMetrics:
+        """See `Database`."""
+        return self._writer.metrics
+
+    @property
+    def is_healthy(self) -> bool:
+        """See `Database`."""
+        return self._writer.is_healthy
+
+    def distrust(self, what: str) -> None:
+        """See `Database`."""
+        self._writer.distrust(what)
+
+
+def news(outcomes: Iterable[Outcome | None]) -> tuple[Collection[Change], Collection[int]]:
+    """What a batch changed, each change once, and the ids of contents whose files may go."""
+    changes: dict[Change, None] = {}
+    purged: list[int] = []
+    for outcome in outcomes:
+        if isinstance(outcome, Written):
+            changes.update(dict.fromkeys(outcome.changes))
+            purged.extend(outcome.purged)
+    return changes, purged
+
+
+def answer(deferred: Deferred[Any], outcome: Outcome) -> None:
+    """Tell a caller what his operation came to, unless he stopped waiting."""
+    if deferred.called:
+        return
+    if isinstance(outcome, Written):
+        deferred.callback(outcome.value)
+    else:
+        deferred.errback(outcome)
 
 
 @dataclass(slots=True)
@@ -144,6 +186,11 @@ class _Operation:
     withdrawn: bool = False
     deferred: Deferred[Any] = field(init=False)
 
+    @property
+    def queue(self) -> str:
+        """See `backlog.Waiting`."""
+        return self.name
+
     def __post_init__(self) -> None:
         self.deferred = Deferred(self._withdraw)
 
@@ -151,7 +198,7 @@ class _Operation:
         self.withdrawn = True
 
 
-class ThreadedDatabase(Database):
+class ThreadedDatabase(LocalDatabase):
     """
     The writer in a thread of its own, which takes everything that waits into one commit.
 
@@ -223,45 +270,45 @@ class ThreadedDatabase(Database):
 
     def _write(self) -> None:
         """The thread."""
+        backlog: Backlog[_Operation] = Backlog()
         ends = False
-        while not ends:
-            taken, ends = self._take()
-            if taken:
-                wanted = [operation for operation in taken if not operation.withdrawn]
-                outcomes = self._writer.execute([(operation.name, operation.arguments) for operation in wanted])
-                self._reactor.callFromThread(self._settle, taken, wanted, outcomes)
-                self._writer.checkpoint()
+        while backlog or not ends:
+            if not ends:
+                ends = self._gather(backlog)
+            taken = backlog.take(MAX_BATCH, MAX_BATCH_OCTETS)
+            wanted = [operation for operation in taken if not operation.withdrawn]
+            calls = [(operation.name, operation.arguments) for operation in wanted]
+            outcomes = self._writer.execute(calls) if calls else ()
+            settled = [pair for pair in zip(wanted, outcomes, strict=True) if pair[1] is not None]
+            left = [operation for operation, outcome in zip(wanted, outcomes, strict=True) if outcome is None]
+            backlog.put_back(left)
+            self._reactor.callFromThread(self._settle, settled, len(taken) - len(left), _octets(taken) - _octets(left))
+            self._writer.checkpoint()
         self._reactor.callFromThread(self._end)
 
-    def _take(self) -> tuple[list[_Operation], bool]:
-        """Wait for one, then take all that is there; whether the end was among it."""
-        first = self._queue.get()
-        taken: list[_Operation] = []
-        while first is not None:
-            taken.append(first)
-            if len(taken) == MAX_BATCH:
-                return taken, False
-            try:
-                first = self._queue.get_nowait()
-            except Empty:
-                return taken, False
-        return taken, True
+    def _gather(self, backlog: Backlog[_Operation]) -> bool:
+        """Take all that was handed over, waiting for the first where nothing waits; whether the end was among it."""
+        try:
+            fresh = self._queue.get(block=not backlog)
+            while fresh is not None:
+                backlog.add(fresh)
+                fresh = self._queue.get_nowait()
+        except Empty:
+            return False
+        return True
 
-    def _settle(
-        self, taken: Sequence[_Operation], wanted: Sequence[_Operation], outcomes: Sequence[Outcome]
-    ) -> None:
-        """On the reactor thread: tell the hub, then the callers."""
-        self._waiting_operations -= len(taken)
-        self._waiting_octets -= sum(operation.octets for operation in taken)
-        self._tell(outcomes)
-        for operation, outcome in zip(wanted, outcomes, strict=True):
-            if operation.deferred.called:
-                continue
-            if isinstance(outcome, Written):
-                operation.deferred.callback(outcome.value)
-            else:
-                operation.deferred.errback(outcome)
+    def _settle(self, settled: Sequence[tuple[_Operation, Outcome]], operations: int, octets: int) -> None:
+        """On the reactor thread: count out what no longer waits, tell the hub, then the callers."""
+        self._waiting_operations -= operations
+        self._waiting_octets -= octets
+        self._tell(*news(outcome for _, outcome in settled))
+        for operation, outcome in settled:
+            answer(operation.deferred, outcome)
 
     def _end(self) -> None:
         if self._closed is not None:
             self._closed.callback(None)
+
+
+def _octets(operations: Iterable[_Operation]) -> int:
+    return sum(operation.octets for operation in operations)

@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from .database import Database
+from .database import LocalDatabase, news
 from .sql.rows import Written
 
 T = TypeVar("T")
 
 
-class ImmediateDatabase(Database):
+class ImmediateDatabase(LocalDatabase):
     """Each write is a transaction of its own, done when `run` returns."""
 
     def run(self, name: str, *arguments: Any, octets: int = 0) -> Deferred[Any]:
         """See `Database`."""
         outcomes = self._writer.execute([(name, arguments)])
-        self._tell(outcomes)
+        self._tell(*news(outcomes))
         self._writer.checkpoint()
         outcome = outcomes[0]
         return succeed(outcome.value) if isinstance(outcome, Written) else fail(outcome)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cached_property
 from pathlib import Path
 
 import apsw
@@ -64,15 +65,20 @@ class Connections:
         self._open: list[apsw.Connection] = []
         self._lock = threading.Lock()
         self.is_memory = path == MEMORY
+
+    @cached_property
+    def writer(self) -> apsw.Connection:
+        """The connection that writes, opened when it is asked for first; the file is made when it is missing."""
         if not self.is_memory:
-            _create_private(Path(path))
-        self.writer = self._connect()
-        self.writer.execute(f"PRAGMA page_size = {PAGE_OCTETS}")
-        self.writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            _create_private(Path(self.path))
+        writer = self._connect()
+        writer.execute(f"PRAGMA page_size = {PAGE_OCTETS}")
+        writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if not self.is_memory:
-            self.writer.execute("PRAGMA journal_mode = WAL")
-        self.writer.execute(f"PRAGMA synchronous = {synchronous}")
-        self.writer.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
+            writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute(f"PRAGMA synchronous = {self._synchronous}")
+        writer.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
+        return writer
 
     def reader(self) -> apsw.Connection:
         """This thread's connection for reading. It sees what is committed when a statement begins."""

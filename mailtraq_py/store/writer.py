@@ -2,7 +2,9 @@
 The writer: many operations in one transaction, each standing or falling alone. It knows no threads.
 
     begin          one transaction for the whole batch
-    each           in a savepoint of its own; what goes wrong in it is rolled back and told to its caller alone
+    each           in a savepoint of its own; what goes wrong in it is rolled back and told to its caller alone.
+                   When `SLICE_SECONDS` are used up the rest is left for the next batch, so that nobody who comes
+                   now waits for all of it
     after an error look whether the transaction still lives: disk-full and I/O errors may end it as a whole. Then
                    nothing of the batch has happened, and the others are run again, one by one
     commit         one fsync; when it fails nothing of the batch is acknowledged
@@ -13,6 +15,7 @@ damaged file the writer takes no more: what it would say could not be believed.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,6 +38,9 @@ Outcome = Written | Exception
 T = TypeVar("T")
 
 CHECKPOINT_PAGES = 16 * 1024 * 1024 // PAGE_OCTETS
+SLICE_SECONDS = 0.02
+# As many rows as the longest statement takes (`sql/rows.py`), and below a slice's time.
+_TOGETHER_MAX = 64
 
 
 @dataclass(slots=True)
@@ -92,19 +98,24 @@ class Writer:
         # Replaces SQLite's own checkpoint in the middle of a commit that somebody waits for.
         self._connection.set_wal_hook(self._note_wal)
 
-    def execute(self, calls: Sequence[Call]) -> list[Outcome]:
+    def execute(self, calls: Sequence[Call]) -> Sequence[Outcome | None]:
         """
-        Run operations in one transaction; returns what each came to, in order.
+        Run operations in one transaction.
 
         What succeeded is durable when this returns. Never raises for what an operation or the database did.
+
+        Returns:
+            what each came to, in order; None for one that was not begun, because the slice's time was used up.
+            The first one is always run.
         """
         started = self._monotonic()
         outcomes = self._batch(calls)
         seconds = self._monotonic() - started
         metrics = self.metrics
-        metrics.operations += len(calls)
+        count = sum(1 for outcome in outcomes if outcome is not None)
+        metrics.operations += count
         metrics.batches += 1
-        metrics.largest_batch = max(metrics.largest_batch, len(calls))
+        metrics.largest_batch = max(metrics.largest_batch, count)
         metrics.commit_seconds += seconds
         metrics.longest_commit_seconds = max(metrics.longest_commit_seconds, seconds)
         metrics.failures += sum(1 for outcome in outcomes if isinstance(outcome, Exception))
@@ -142,7 +153,7 @@ class Writer:
         if self._turnstile is not None:
             self._turnstile.close()
 
-    def _batch(self, calls: Sequence[Call]) -> list[Outcome]:
+    def _batch(self, calls: Sequence[Call]) -> Sequence[Outcome | None]:
         if not self.is_healthy:
             return [TemporaryFailure("the store is unhealthy: it was not able to sync") for _ in calls]
         try:
@@ -160,7 +171,7 @@ class Writer:
             if self._turnstile is not None:
                 self._turnstile.leave()
 
-    def _transaction(self, calls: Sequence[Call]) -> list[Outcome]:
+    def _transaction(self, calls: Sequence[Call]) -> list[Outcome | None]:
         self._connection.execute(self._dialect.begin_write())
         try:
             outcomes = self._run_all(calls)
@@ -173,13 +184,13 @@ class Writer:
                 self._connection.execute("ROLLBACK")
         return outcomes
 
-    def _one_by_one(self, calls: Sequence[Call], lost: _TransactionLost) -> list[Outcome]:
+    def _one_by_one(self, calls: Sequence[Call], lost: _TransactionLost) -> list[Outcome | None]:
         """Nothing of the batch has happened. Run each alone, but for the one at fault."""
         failure = self._dialect.failure(lost.error)
         self._note_lasting(lost.error)
         if not self.is_healthy or len(calls) == 1 or isinstance(lost.error, apsw.BusyError):
             return [failure for _ in calls]
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome | None] = []
         for place, call in enumerate(calls):
             if place == lost.place or not self.is_healthy:
                 outcomes.append(failure)
@@ -194,21 +205,28 @@ class Writer:
                 outcomes.append(self._dialect.failure(error))
         return outcomes
 
-    def _run_all(self, calls: Sequence[Call]) -> list[Outcome]:
+    def _run_all(self, calls: Sequence[Call]) -> list[Outcome | None]:
         outcomes: list[Outcome | None] = [None] * len(calls)
+        until = self._monotonic() + SLICE_SECONDS
         # Operations that wait at the same time have no order among themselves, so those that can share
         # statements are brought together.
-        together: dict[str, list[int]] = {}
+        together: dict[str, deque[int]] = {}
         for place, (name, _) in enumerate(calls):
             if name in TOGETHER:
-                together.setdefault(name, []).append(place)
-        for name, places in together.items():
-            for place, outcome in zip(places, self._run_together(name, places, calls), strict=True):
-                outcomes[place] = outcome
+                together.setdefault(name, deque()).append(place)
         for place, (name, arguments) in enumerate(calls):
-            if outcomes[place] is None:
+            if outcomes[place] is not None:
+                continue
+            if place > 0 and self._monotonic() >= until:
+                break
+            if name not in TOGETHER:
                 outcomes[place] = self._run(place, name, arguments)
-        return [outcome for outcome in outcomes if outcome is not None]
+                continue
+            waiting = together[name]
+            places = [waiting.popleft() for _ in range(min(len(waiting), _TOGETHER_MAX))]
+            for partner, outcome in zip(places, self._run_together(name, places, calls), strict=True):
+                outcomes[partner] = outcome
+        return outcomes
 
     def _run_together(self, name: str, places: Sequence[int], calls: Sequence[Call]) -> list[Outcome]:
         if len(places) > 1:

@@ -18,7 +18,7 @@ from mailtraq_py.store.sql.accounts import Missing, Taken
 from mailtraq_py.store.sql.rows import Written
 from mailtraq_py.store.sqlite import Connections
 from mailtraq_py.store.turnstile import Turnstile
-from mailtraq_py.store.writer import Call, Writer
+from mailtraq_py.store.writer import SLICE_SECONDS, Call, Writer
 
 
 def add(name: str) -> Call:
@@ -98,6 +98,16 @@ class WriterTests(SynchronousTestCase):
         """A programming error in one operation goes to its caller alone."""
         self.assertEqual(self.kinds(add("a.test"), ("add_domain", ()), add("b.test")), [Written, TypeError, Written])
         self.assertEqual(self.domains(), ["a.test", "b.test"])
+
+    def test_a_slice_of_time(self) -> None:
+        """When its time is used up the batch is committed, and what was not begun waits for the next one."""
+        ticks = iter(range(1000))
+        writer = Writer(self.connections, time.time, lambda: next(ticks) * SLICE_SECONDS / 2)
+        self.addCleanup(writer.close)
+        outcomes = writer.execute([add("a.test"), add("b.test"), add("c.test"), add("d.test")])
+        self.assertEqual([outcome is not None for outcome in outcomes], [True, True, False, False])
+        self.assertEqual(self.domains(), ["a.test", "b.test"])
+        self.assertEqual(writer.metrics.operations, 2)
 
     def test_disk_full(self) -> None:
         """Whoever has no room is told so, the others are committed, and all is well when there is room again."""
