@@ -43,7 +43,7 @@ C
 C
 }
 start() {
-  ulimit -n 65536
+  ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
   in_group "$name" "$bin/twistd" --pidfile "$d/twistd.pid" --logfile "$d/log" mailtraq --config "$d/mailtraq.toml"
   wait_port "$smtp" "$imap" "$pop3"
 }
