@@ -1,9 +1,9 @@
 """
 The wiring: configuration, service, command line.
 
-The configuration: location (where the store is), listen (addresses), sections (every key), tomllines (where keys
-stand), config (reads the file), settings and recipients (what the rooms get of it), sample (the file that is written),
-judging (the proof), certificates.
+The configuration: location (where the store is), listen (addresses), tables (what a value must be), sections (every
+key), tomllines (where keys stand), config (reads the file), settings and recipients (what the rooms get of it), sample
+(the file that is written), judging (the proof), certificates.
 
 The server: twistd (the plugin's other half), service (start, reload, stop), machine and binding (addresses, sockets),
 privileges, pidfile, logs, build (who is made of what), listeners (a session for each connection), reload (what waits

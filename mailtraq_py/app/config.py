@@ -1,7 +1,7 @@
 """
 Reads the configuration file: all its errors at once, each with file, line, key and reason.
 
-    text -> tomllib -> sections.Keys (pydantic: types, bounds, unknown keys) -> what keys mean together
+    text -> tomllib -> sections.Keys by tables.py (types, bounds, unknown keys) -> what keys mean together
          -> Configuration: the tables, paths made absolute, the line of each key
 
 What lists and patterns mean is judged by policy, which reports in the same form.
@@ -9,39 +9,21 @@ What lists and patterns mean is judged by policy, which reports in the same form
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from msgspec.structs import replace
 
 from .listen import parse_listen
 from .location import Location, NoConfiguration, absolute_store_url, find_file
-from .sections import IMAPService, Keys, POP3Service, Service, SMTPService
+from .sections import TLS, IMAPService, Keys, POP3Service, Service, SMTPService, TLSName
+from .tables import TableReader
 from .tomllines import KeyPath, find_lines, line_of
-
-_SENTENCES = {
-    "bool_type": "must be true or false",
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be a text in quotes",
-    "tuple_type": "must be an array: [ ... ]",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "missing": "is needed here",
-    "greater_than_equal": "must be at least {ge:g}",
-    "greater_than": "must be more than {gt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "literal_error": "must be one of {expected}",
-    "union_tag_invalid": "preset must be one of {expected_tags}",
-    "string_pattern_mismatch": "may hold letters, digits and _ . - only",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +51,15 @@ class ConfigurationError(Exception):
 class Configuration:
     """
     A configuration that has been read. `file` is absolute; `lines` knows where each key stands.
+
+    `problems` is all that is wrong so far, empty unless the file was read by `look_at`; a key among them has its
+    default in `keys`.
     """
 
     file: Path
     keys: Keys
     lines: Mapping[KeyPath, int]
+    problems: tuple[ConfigurationProblem, ...] = ()
 
     @property
     def location(self) -> Location:
@@ -122,10 +108,7 @@ def load_given(given: str | None) -> Configuration:
     Raises:
         ConfigurationError: with everything that is wrong with it, or that there is none.
     """
-    try:
-        return load(find_file(given))
-    except NoConfiguration as error:
-        raise ConfigurationError([error]) from None
+    return _faultless(look_at_given(given))
 
 
 def load(file: Path) -> Configuration:
@@ -135,6 +118,34 @@ def load(file: Path) -> Configuration:
     Raises:
         ConfigurationError: with everything that is wrong with it.
     """
+    return _faultless(_look_at(file))
+
+
+def look_at_given(given: str | None) -> Configuration:
+    """
+    As `load_given`, but what is wrong stands in the configuration's `problems`, so that the rest can be judged too.
+
+    Raises:
+        ConfigurationError: there is no file, it cannot be read, or it is no TOML.
+    """
+    try:
+        return _look_at(find_file(given))
+    except NoConfiguration as error:
+        raise ConfigurationError([error]) from None
+
+
+def parse(text: str, file: Path) -> Configuration:
+    """As `load`, with the text at hand."""
+    return _faultless(_examine(text, file))
+
+
+def _faultless(configuration: Configuration) -> Configuration:
+    if configuration.problems:
+        raise ConfigurationError(configuration.problems)
+    return configuration
+
+
+def _look_at(file: Path) -> Configuration:
     file = file.absolute()
     try:
         text = file.read_text("utf-8")
@@ -143,11 +154,10 @@ def load(file: Path) -> Configuration:
         raise ConfigurationError([problem]) from None
     except OSError as error:
         raise ConfigurationError([f"{file}: {error.strerror or error}"]) from None
-    return parse(text, file)
+    return _examine(text, file)
 
 
-def parse(text: str, file: Path) -> Configuration:
-    """As `load`, with the text at hand."""
+def _examine(text: str, file: Path) -> Configuration:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -155,22 +165,14 @@ def parse(text: str, file: Path) -> Configuration:
         line = int(where[1]) if where and where[1] else text.count("\n") + 1
         reason = str(error)[: where.start()] if where else str(error)
         raise ConfigurationError([ConfigurationProblem(str(file), line, "", reason)]) from None
-    lines = find_lines(text)
-    try:
-        keys = Keys.model_validate(_with_tuples(raw))
-    except ValidationError as error:
-        found = []
-        for detail in error.errors(include_url=False, include_input=False):
-            path = _path_in(raw, detail["loc"])
-            found.append(
-                ConfigurationProblem(str(file), line_of(path, lines), print_path(path), _sentence(detail, path))
-            )
-        raise ConfigurationError(_in_order(found)) from None
-    configuration = Configuration(file, _with_defaults(keys), lines)
-    problems = list(_contradictions(configuration))
-    if problems:
-        raise ConfigurationError(_in_order(problems))
-    return configuration
+    reader = TableReader(Keys)
+    configuration = Configuration(file, _with_defaults(reader.table(Keys, raw)), find_lines(text))
+    found = [configuration.problem(sentence, *path) for path, sentence in reader.problems]
+    # What follows from a key that is wrong already would only confuse.
+    wrong = {path for path, _ in reader.problems}
+    found += [problem for keys, problem in _contradictions(configuration) if wrong.isdisjoint(keys)]
+    found.sort(key=lambda problem: (problem.line, problem.key))
+    return dataclasses.replace(configuration, problems=tuple(found))
 
 
 def print_path(path: KeyPath) -> str:
@@ -181,67 +183,7 @@ def print_path(path: KeyPath) -> str:
     return text
 
 
-def _in_order(problems: list[ConfigurationProblem]) -> list[ConfigurationProblem]:
-    return sorted(problems, key=lambda problem: problem.line)
-
-
-# --- what stands in the file ---------------------------------------------------------------------------------
-
-
-def _with_tuples(value: Any) -> Any:
-    """Arrays as tuples, which strict models take for their frozen fields."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(map(_with_tuples, value))
-    return value
-
-
-def _path_in(raw: Any, location: Sequence[str | int]) -> KeyPath:
-    """An error's location as a path in the file, without the words by which the models tell presets apart."""
-    path: list[str | int] = []
-    for position, part in enumerate(location):
-        if isinstance(raw, dict) and part not in raw and position < len(location) - 1:
-            continue
-        path.append(part)
-        if isinstance(raw, dict):
-            raw = raw.get(str(part))
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        else:
-            raw = None
-    return tuple(path)
-
-
-def _sentence(detail: ErrorDetails, path: KeyPath) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        if path[-1] in (known := _all_names()):
-            return "this key does not belong in this table"
-        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.75)
-        return f"unknown key (did you mean {near[0]}?)" if near else "unknown key"
-    if kind == "value_error":
-        return str(context["error"])
-    if kind in _SENTENCES:
-        return _SENTENCES[kind].format(**context)
-    return detail["msg"]
-
-
-def _all_names(model: type[BaseModel] = Keys) -> set[str]:
-    """The names of all keys, for "did you mean"."""
-    names = set(model.model_fields)
-    for field in model.model_fields.values():
-        for inner in _models_in(field.annotation):
-            names |= _all_names(inner)
-    return names
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _models_in(argument)
-
+_Service = TypeVar("_Service", bound=Service)
 
 # --- what is left out, and what does not go together ---------------------------------------------------------
 
@@ -250,21 +192,17 @@ _PORTS = {"pop3": {"implicit": 995, "": 110}, "imap": {"implicit": 993, "": 143}
 
 def _with_defaults(keys: Keys) -> Keys:
     """Fill in what follows from other keys: the names of services and where they listen."""
-    return keys.model_copy(
-        update={
-            "smtp": tuple(_with_listen(service, service.role, _smtp_port(service)) for service in keys.smtp),
-            "pop3": tuple(_with_listen(service, "pop3", _port(service, "pop3")) for service in keys.pop3),
-            "imap": tuple(_with_listen(service, "imap", _port(service, "imap")) for service in keys.imap),
-        }
+    return replace(
+        keys,
+        smtp=tuple(_with_listen(service, service.role, _smtp_port(service)) for service in keys.smtp),
+        pop3=tuple(_with_listen(service, "pop3", _port(service, "pop3")) for service in keys.pop3),
+        imap=tuple(_with_listen(service, "imap", _port(service, "imap")) for service in keys.imap),
     )
 
 
-def _with_listen(service: Service, name: str, port: int) -> Service:
-    return service.model_copy(
-        update={
-            "name": service.name or name,
-            "listen": service.listen or (f"0.0.0.0:{port}", f"[::]:{port}"),
-        }
+def _with_listen(service: _Service, name: str, port: int) -> _Service:
+    return replace(
+        service, name=service.name or name, listen=service.listen or (f"0.0.0.0:{port}", f"[::]:{port}")
     )
 
 
@@ -279,45 +217,54 @@ def _port(service: POP3Service | IMAPService, protocol: str) -> int:
     return ports.get(service.tls, ports[""])
 
 
-def _contradictions(configuration: Configuration) -> Iterator[ConfigurationProblem]:
+_Contradiction = tuple[set[KeyPath], ConfigurationProblem]
+"""The keys that do not go together, and how it is said."""
+
+
+def _contradictions(configuration: Configuration) -> Iterator[_Contradiction]:
     keys = configuration.keys
     names: dict[str, KeyPath] = {}
     listening: dict[str, KeyPath] = {}
+
+    def problem(reason: str, *path: str | int, also: Iterable[KeyPath] = ()) -> _Contradiction:
+        return {path, *also}, configuration.problem(reason, *path)
+
     for path, service in configuration.services():
         if service.name in names:
             other = configuration.line(*names[service.name])
-            yield configuration.problem(
-                f'the service in line {other} is called "{service.name}" too; give each a name', *path, "name"
-            )
+            reason = f'the service in line {other} is called "{service.name}" too; give each a name'
+            yield problem(reason, *path, "name", also=[(*names[service.name], "name"), (*path, "role")])
         names.setdefault(service.name, path)
         for index, text in enumerate(service.listen):
+            if not text:
+                continue
             address = str(parse_listen(text))
             if address in listening and not address.endswith(":0"):
                 other = configuration.line(*listening[address])
                 reason = f"{address} is taken by the service in line {other}"
-                yield configuration.problem(reason, *path, "listen", index)
+                follows_from = [(*each, word) for each in (path, listening[address]) for word in ("role", "tls")]
+                yield problem(reason, *path, "listen", index, also=[(*path, "listen"), *follows_from])
             listening.setdefault(address, path)
         if service.tls != "none" and not keys.tls.certificate:
-            yield configuration.problem(
-                f'tls = "{service.tls}" needs a certificate in [tls], or say tls = "none"', *path, "tls"
-            )
+            reason = f'tls = "{service.tls}" needs a certificate in [tls], or say tls = "none"'
+            yield problem(reason, *path, "tls", also=[("tls",), ("tls", "certificate")])
     if names and not keys.hostname:
-        yield configuration.problem("hostname is needed: the name by which this server greets", "hostname")
+        yield problem("hostname is needed: the name by which this server greets", "hostname")
     for key, file in _named_files(configuration):
         if not file.is_file():
-            yield configuration.problem(f"there is no file {file}", *key)
+            yield problem(f"there is no file {file}", *key)
     if not keys.store.url.startswith("sqlite:"):
-        yield configuration.problem('must begin with "sqlite:"', "store", "url")
+        yield problem('must begin with "sqlite:"', "store", "url")
     if (keys.unknown_recipient == "deliver") != bool(keys.recipients.catch_all):
         reason = 'unknown_recipient = "deliver" and catch_all go together'
-        yield configuration.problem(reason, "recipients", "catch_all")
+        yield problem(reason, "recipients", "catch_all", also=[("unknown_recipient",), ("recipients",)])
     if keys.group and not keys.user:
-        yield configuration.problem("group needs user", "group")
+        yield problem("group needs user", "group", also=[("user",)])
 
 
 def _named_files(configuration: Configuration) -> Iterator[tuple[KeyPath, Path]]:
     keys = configuration.keys
-    certificates: list[tuple[KeyPath, Any]] = [(("tls",), keys.tls)]
+    certificates: list[tuple[KeyPath, TLS | TLSName]] = [(("tls",), keys.tls)]
     certificates += [(("tls", "names", index), name) for index, name in enumerate(keys.tls.names)]
     for path, table in certificates:
         for word in ("certificate", "key"):

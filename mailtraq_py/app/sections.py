@@ -1,16 +1,16 @@
 """
 The tables of the configuration file: every key, its type, its bounds and its default.
 
-Types are strict (a text is no number), unknown keys are refused. What is said of each key to an administrator stands in
+How they are read stands in `tables.py`. What is said of each key to an administrator stands in
 docs/configuration.md and in the comments of etc/mailtraq.toml; `settings.py` turns these tables into the rooms' own
 settings.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from msgspec import field
 
 from mailtraq_py.mail.address import fold_domain, parse_address
 
@@ -22,67 +22,44 @@ from .location import (
     DEFAULT_RELAY_SECONDS,
     DEFAULT_STORE_URL,
 )
+from .tables import Table, at_least, at_most, matching, more_than
 
 Access = Literal["any", "firewall", "firewall+lan", "firewall+lan+recent", "granted_except", "denied_except"]
 Texts = tuple[str, ...]
-Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
-WholeSeconds = Annotated[int, Field(ge=0, le=31_536_000)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, more_than(0), at_most(31_536_000)]
+WholeSeconds = Annotated[int, at_least(0), at_most(31_536_000)]
+Count = Annotated[int, at_least(0)]
+Positive = Annotated[int, at_least(1)]
+Port = Annotated[int, at_least(1), at_most(65535)]
 
 
-def _checked_listen(text: str) -> str:
-    parse_listen(text)
-    return text
-
-
-def _checked_domain(text: str) -> str:
-    fold_domain(text)
-    return text
-
-
-def _checked_mailbox(text: str) -> str:
+def _is_mailbox(text: str) -> None:
     if text:
         parse_address(text)
-    return text
 
 
-def _checked_next_hop(text: str) -> str:
+def _is_next_hop(text: str) -> None:
     if text:
         parse_listen(text)
-    return text
 
 
-def _checked_nameserver(text: str) -> str:
-    parse_nameserver(text)
-    return text
-
-
-Listen = Annotated[str, AfterValidator(_checked_listen)]
-DomainName = Annotated[str, AfterValidator(_checked_domain)]
-Mailbox = Annotated[str, AfterValidator(_checked_mailbox)]
-NextHop = Annotated[str, AfterValidator(_checked_next_hop)]
-NameserverAddress = Annotated[str, AfterValidator(_checked_nameserver)]
-
-
-class Table(BaseModel):
-    """What all tables have in common."""
-
-    # The whole file is validated at once: no table needs a validator of its own.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
+Listen = Annotated[str, parse_listen]
+DomainName = Annotated[str, fold_domain]
+Mailbox = Annotated[str, _is_mailbox]
+NextHop = Annotated[str, _is_next_hop]
+NameserverAddress = Annotated[str, parse_nameserver]
 
 
 # --- server-wide tables --------------------------------------------------------------------------------------
 
 
-class Lan(Table):
+class Lan(Table, frozen=True):
     """[lan]"""
 
     addresses: Texts = ()
 
 
-class RecentLogin(Table):
+class RecentLogin(Table, frozen=True):
     """[recent_login]"""
 
     protocols: tuple[Literal["pop3", "imap"], ...] = ("pop3", "imap")
@@ -92,23 +69,23 @@ class RecentLogin(Table):
     max_accounts_per_address: Positive = 5
     any_sender: bool = False
     exclude: Texts = ("own", "loopback", "gateway")
-    ipv6_prefix: Annotated[int, Field(ge=16, le=128)] = DEFAULT_IPV6_PREFIX
+    ipv6_prefix: Annotated[int, at_least(16), at_most(128)] = DEFAULT_IPV6_PREFIX
 
 
-class Store(Table):
+class Store(Table, frozen=True):
     """[store]"""
 
     url: str = DEFAULT_STORE_URL
 
 
-class TLSName(Table):
+class TLSName(Table, frozen=True):
     """[[tls.names]]"""
 
     certificate: str
     key: str = ""
 
 
-class TLS(Table):
+class TLS(Table, frozen=True):
     """[tls]"""
 
     certificate: str = ""
@@ -116,7 +93,7 @@ class TLS(Table):
     names: tuple[TLSName, ...] = ()
 
 
-class Outbound(Table):
+class Outbound(Table, frozen=True):
     """[outbound]"""
 
     smarthost: NextHop = ""
@@ -131,7 +108,7 @@ class Outbound(Table):
     max_connections: Positive = 20
 
 
-class Log(Table):
+class Log(Table, frozen=True):
     """[log]"""
 
     format: Literal["json", "keyvalue"] = "json"
@@ -139,31 +116,31 @@ class Log(Table):
     file: str = ""
 
 
-class Limits(Table):
+class Limits(Table, frozen=True):
     """[limits]"""
 
-    max_message_octets: Annotated[int, Field(ge=65536)] = 52_428_800
-    max_hops: Annotated[int, Field(ge=10)] = 50
+    max_message_octets: Annotated[int, at_least(65536)] = 52_428_800
+    max_hops: Annotated[int, at_least(10)] = 50
 
 
-class Timeouts(Table):
+class Timeouts(Table, frozen=True):
     """[timeouts]"""
 
     smtp_seconds: Seconds = 300.0
-    pop3_seconds: Annotated[float, Field(ge=600)] = 600.0
-    imap_seconds: Annotated[float, Field(ge=1800)] = 1800.0
+    pop3_seconds: Annotated[float, at_least(600)] = 600.0
+    imap_seconds: Annotated[float, at_least(1800)] = 1800.0
     login_seconds: Seconds = 60.0
     stop_seconds: Seconds = 10.0
 
 
-class History(Table):
+class History(Table, frozen=True):
     """[history]"""
 
     keep_seconds: WholeSeconds = 1_209_600
-    max_octets: Annotated[int, Field(ge=1_048_576)] = 268_435_456
+    max_octets: Annotated[int, at_least(1_048_576)] = 268_435_456
 
 
-class Barring(Table):
+class Barring(Table, frozen=True):
     """[barring]"""
 
     senders: Texts = ()
@@ -171,10 +148,10 @@ class Barring(Table):
     reply: str = "554 5.7.1 Refused by local policy"
 
 
-class Recipients(Table):
+class Recipients(Table, frozen=True):
     """[recipients]"""
 
-    delimiters: Annotated[str, Field(pattern=r"^[-+_=#~.]{0,7}$")] = "+"
+    delimiters: Annotated[str, matching(r"[-+_=#~.]{0,7}", "may hold up to seven of - + _ = # ~ .")] = "+"
     aliases: str = ""
     rewrite: Texts = ()
     rewrite_senders: Texts = ()
@@ -183,14 +160,14 @@ class Recipients(Table):
     catch_all: Mailbox = ""
 
 
-class ListsAccess(Table):
+class ListsAccess(Table, frozen=True):
     """[lists_access]"""
 
     remote_post: bool = True
     remote_expand: bool = False
 
 
-class Journal(Table):
+class Journal(Table, frozen=True):
     """[journal]"""
 
     copy_inbound: Mailbox = ""
@@ -200,7 +177,7 @@ class Journal(Table):
 # --- the relay table, one class a preset ---------------------------------------------------------------------
 
 
-class MailtraqRelay(Table):
+class MailtraqRelay(Table, frozen=True):
     """[smtp.relay] of preset mailtraq"""
 
     preset: Literal["mailtraq"] = "mailtraq"
@@ -213,14 +190,18 @@ class MailtraqRelay(Table):
     i_know_this_is_an_open_relay: bool = False
 
 
-class FixedLogin(Table):
+class FixedLogin(Table, frozen=True):
     """auth_only of preset ability"""
 
     login: str
-    password_hash: Annotated[str, Field(repr=False)]
+    password_hash: str
+
+    def __repr__(self) -> str:
+        """Without the hash."""
+        return f"FixedLogin(login={self.login!r})"
 
 
-class AbilityRelay(Table):
+class AbilityRelay(Table, frozen=True):
     """[smtp.relay] of preset ability"""
 
     preset: Literal["ability"] = "ability"
@@ -235,7 +216,7 @@ class AbilityRelay(Table):
     i_know_this_is_an_open_relay: bool = False
 
 
-class IMailRelay(Table):
+class IMailRelay(Table, frozen=True):
     """[smtp.relay] of preset imail"""
 
     preset: Literal["imail"] = "imail"
@@ -246,36 +227,23 @@ class IMailRelay(Table):
     i_know_this_is_an_open_relay: bool = False
 
 
-class CustomRelay(Table):
+class CustomRelay(Table, frozen=True):
     """[smtp.relay] of preset custom"""
 
     preset: Literal["custom"] = "custom"
     require: tuple[Texts, ...] = ()
     grant: tuple[Texts, ...] = ()
-    lists: dict[str, Texts] = {}
+    lists: dict[str, Texts] = field(default_factory=dict)
     reply: str = "550 5.7.1 Relaying not allowed"
     i_know_this_is_an_open_relay: bool = False
 
 
-def _preset(table: Any) -> str | None:
-    if isinstance(table, Table):
-        return str(getattr(table, "preset", ""))
-    return table.get("preset", "mailtraq") if isinstance(table, dict) else None
-
-
-RelayTable = MailtraqRelay | AbilityRelay | IMailRelay | CustomRelay
-Relay = Annotated[
-    Annotated[MailtraqRelay, Tag("mailtraq")]
-    | Annotated[AbilityRelay, Tag("ability")]
-    | Annotated[IMailRelay, Tag("imail")]
-    | Annotated[CustomRelay, Tag("custom")],
-    Discriminator(_preset),
-]
+Relay = MailtraqRelay | AbilityRelay | IMailRelay | CustomRelay
 
 # --- services ------------------------------------------------------------------------------------------------
 
 
-class Senders(Table):
+class Senders(Table, frozen=True):
     """[smtp.senders]"""
 
     refuse_null: bool = False
@@ -291,14 +259,14 @@ class Senders(Table):
     )
 
 
-class Helo(Table):
+class Helo(Table, frozen=True):
     """[smtp.helo]"""
 
     refuse_local: bool = True
     refuse_unresolvable: bool = False
 
 
-class Lists(Table):
+class Lists(Table, frozen=True):
     """[smtp.lists]"""
 
     black_addresses: Texts = ()
@@ -313,15 +281,15 @@ class Lists(Table):
     dns_seconds: Seconds = 5.0
 
 
-class Tarpit(Table):
+class Tarpit(Table, frozen=True):
     """[smtp.tarpit]"""
 
-    delay_seconds: Annotated[float, Field(ge=0, le=600)] = 0.0
+    delay_seconds: Annotated[float, at_least(0), at_most(600)] = 0.0
     block_after_failed_recipients: Count = 0
     block_seconds: WholeSeconds = 600
 
 
-class LargeMessages(Table):
+class LargeMessages(Table, frozen=True):
     """[smtp.large_messages]"""
 
     max_octets: Count = 0
@@ -331,10 +299,10 @@ class LargeMessages(Table):
     exempt_senders: Texts = ()
 
 
-class Service(Table):
+class Service(Table, frozen=True):
     """What [[smtp]], [[pop3]] and [[imap]] share; `name` and `listen` left out follow from role and tls."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""
+    name: Annotated[str, matching(r"[A-Za-z0-9_.-]*", "may hold letters, digits and _ . - only")] = ""
     listen: tuple[Listen, ...] = ()
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     auth_without_tls: Literal["never", "loopback", "lan", "always"] = "loopback"
@@ -346,28 +314,28 @@ class Service(Table):
     refuse: Literal["reply", "close"] = "reply"
 
 
-class SMTPService(Service):
+class SMTPService(Service, frozen=True):
     """[[smtp]]"""
 
     role: Literal["mx", "in", "submission", "out", "both"] = "mx"
     max_recipients: Positive = 100
-    relay: Relay = MailtraqRelay.model_construct()
-    senders: Senders = Senders.model_construct()
-    helo: Helo = Helo.model_construct()
-    lists: Lists = Lists.model_construct()
-    tarpit: Tarpit = Tarpit.model_construct()
-    large_messages: LargeMessages = LargeMessages.model_construct()
+    relay: Relay = MailtraqRelay()
+    senders: Senders = Senders()
+    helo: Helo = Helo()
+    lists: Lists = Lists()
+    tarpit: Tarpit = Tarpit()
+    large_messages: LargeMessages = LargeMessages()
 
 
-class POP3Service(Service):
+class POP3Service(Service, frozen=True):
     """[[pop3]]"""
 
 
-class IMAPService(Service):
+class IMAPService(Service, frozen=True):
     """[[imap]]"""
 
 
-class Keys(Table):
+class Keys(Table, frozen=True):
     """The whole file."""
 
     hostname: DomainName = ""
@@ -376,19 +344,19 @@ class Keys(Table):
     user: str = ""
     group: str = ""
     unknown_recipient: Literal["refuse", "report", "deliver"] = "refuse"
-    lan: Lan = Lan.model_construct()
-    recent_login: RecentLogin = RecentLogin.model_construct()
-    store: Store = Store.model_construct()
-    tls: TLS = TLS.model_construct()
-    outbound: Outbound = Outbound.model_construct()
-    log: Log = Log.model_construct()
-    limits: Limits = Limits.model_construct()
-    timeouts: Timeouts = Timeouts.model_construct()
-    history: History = History.model_construct()
-    barring: Barring = Barring.model_construct()
-    recipients: Recipients = Recipients.model_construct()
-    lists_access: ListsAccess = ListsAccess.model_construct()
-    journal: Journal = Journal.model_construct()
+    lan: Lan = Lan()
+    recent_login: RecentLogin = RecentLogin()
+    store: Store = Store()
+    tls: TLS = TLS()
+    outbound: Outbound = Outbound()
+    log: Log = Log()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    history: History = History()
+    barring: Barring = Barring()
+    recipients: Recipients = Recipients()
+    lists_access: ListsAccess = ListsAccess()
+    journal: Journal = Journal()
     smtp: tuple[SMTPService, ...] = ()
     pop3: tuple[POP3Service, ...] = ()
     imap: tuple[IMAPService, ...] = ()

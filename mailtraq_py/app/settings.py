@@ -26,6 +26,7 @@ from .config import Configuration, ConfigurationError, ConfigurationProblem, pri
 from .listen import parse_listen, parse_nameserver
 from .listfiles import ENTRY_PREFIX, ListFiles
 from .machine import gateways, own_addresses
+from .tables import Table
 from .tomllines import KeyPath
 
 PROTOCOLS: Mapping[str, Protocol] = {"smtp": Protocol.SMTP, "pop3": Protocol.POP3, "imap": Protocol.IMAP}
@@ -128,7 +129,7 @@ class _PolicyReader:
             ),
         )
 
-    def _relay(self, relay: sections.RelayTable, path: KeyPath) -> policy.RelaySettings:
+    def _relay(self, relay: sections.Relay, path: KeyPath) -> policy.RelaySettings:
         given: dict[str, Any] = {}
         if isinstance(relay, sections.AbilityRelay) and relay.auth_only is not None:
             given["auth_only"] = policy.FixedLogin(relay.auth_only.login, relay.auth_only.password_hash)
@@ -145,11 +146,11 @@ class _PolicyReader:
         filled: policy.RelaySettings = self._fill(kind, relay, path, **given)
         return filled
 
-    def _fill(self, kind: type[_Settings], table: sections.Table, path: KeyPath, **given: Any) -> _Settings:
+    def _fill(self, kind: type[_Settings], table: Table, path: KeyPath, **given: Any) -> _Settings:
         """An instance of `kind`: what is `given`, else the table's value of the same name, texts as entries."""
         hints = _hints(kind)  # type: ignore[arg-type]
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-            if field.name not in given and field.name in type(table).model_fields:
+            if field.name not in given and field.name in table.__struct_fields__:
                 value = getattr(table, field.name)
                 is_entries = hints[field.name] == Entries
                 given[field.name] = self._entries(value, (*path, field.name)) if is_entries else value

@@ -99,7 +99,7 @@ class ConfigurationTests(SynchronousTestCase):
             self.refused(head + relay.format("imail", "outside_lan = true\n")),
             ["7: smtp[1].relay.outside_lan: this key does not belong in this table"],
         )
-        self.assertIn("preset must be one of", self.refused(head + relay.format("exim", ""))[0])
+        self.assertIn("relay.preset: must be one of", self.refused(head + relay.format("exim", ""))[0])
         ability = self.read(head + relay.format("ability", "outgoing = true\n")).keys.smtp[0].relay
         self.assertEqual((ability.preset, ability.auth), ("ability", False))
 
@@ -112,7 +112,8 @@ class ConfigurationTests(SynchronousTestCase):
         """Addresses to listen on are judged one by one, and nothing is listened on twice."""
         listen = 'role = "submission"\nlisten = ["[::]:25", "x", "1.2.3:4", "h:99999"]'
         problems = self.refused(PLAIN.replace('role = "submission"', listen))
-        self.assertEqual([problem.split(":")[1] for problem in problems], [f" smtp[2].listen[{n}]" for n in (2, 3, 4)])
+        keys = [problem.split(": ")[1] for problem in problems]
+        self.assertEqual(keys, [f"smtp[2].listen[{n}]" for n in (1, 2, 3, 4)])
         problems = self.refused(PLAIN.replace('role = "submission"', 'role = "submission"\nlisten = ["[::]:25"]'))
         self.assertEqual(problems, ["6: smtp[2].listen[1]: [::]:25 is taken by the service in line 2"])
 
