@@ -6,8 +6,8 @@ The way into a database: `run` writes, `read` reads here and now, `read_apart` r
     read        on this thread's connection, 2 to 20 microseconds for a point read: a hop would cost more
     read_apart  for what takes long
 
-`Database` is the contract; `ThreadedDatabase` has the writer in a thread; `immediate.ImmediateDatabase` does
-everything at once in the calling thread.
+`Database` is the contract. With SQLite, `ThreadedDatabase` has the writer in a thread and `immediate.ImmediateDatabase`
+does everything at once in the calling thread; `postgres.database.PostgresDatabase` is the other engine's.
 """
 
 from __future__ import annotations
@@ -43,20 +43,22 @@ Committed = Callable[[tuple[Change, ...], tuple[int, ...]], None]
 
 class Database(ABC):
     """
-    One database file.
+    One database, of whatever engine.
 
     Args:
-        connections: to it.
         workers: for `read_apart`.
         committed: called on the reactor thread after each commit, before its callers hear, with changes and with
             ids of contents whose files may go.
+
+    Attributes:
+        keeps_files: large contents lie in files of this host, not in rows.
     """
 
-    def __init__(self, connections: Connections, workers: Workers, committed: Committed | None = None) -> None:
-        self._connections = connections
+    keeps_files = True
+
+    def __init__(self, workers: Workers, committed: Committed | None = None) -> None:
         self._workers = workers
         self._committed = committed
-        self._dialect = SQLiteDialect()
 
     @property
     @abstractmethod
@@ -100,6 +102,7 @@ class Database(ABC):
         if not self.is_healthy:
             raise TemporaryFailure("the store is unhealthy")
 
+    @abstractmethod
     def read(self, name: str, *arguments: Any) -> Any:
         """
         Read here and now what is committed, by whatever process.
@@ -107,14 +110,35 @@ class Database(ABC):
         Raises:
             TemporaryFailure: the database could not be read.
         """
-        try:
-            return READS[name](self._connections.reader().cursor(), *arguments)
-        except apsw.Error as error:
-            raise self._dialect.failure(error) from error
 
     def read_apart(self, name: str, *arguments: Any) -> Deferred[Any]:
         """The same in another thread."""
         return self._workers.run(self.read, name, *arguments)
+
+    def _tell(self, changes: Collection[Change], purged: Collection[int]) -> None:
+        if self._committed is not None and (changes or purged):
+            self._committed(tuple(changes), tuple(purged))
+
+
+class FileDatabase(Database):
+    """
+    A database file of SQLite's.
+
+    Args:
+        connections: to it.
+    """
+
+    def __init__(self, connections: Connections, workers: Workers, committed: Committed | None = None) -> None:
+        super().__init__(workers, committed)
+        self._connections = connections
+        self._dialect = SQLiteDialect()
+
+    def read(self, name: str, *arguments: Any) -> Any:
+        """See `Database`."""
+        try:
+            return READS[name](self._connections.reader().cursor(), *arguments)
+        except apsw.Error as error:
+            raise self._dialect.failure(error) from error
 
     def data_version(self) -> int:
         """A number that differs from the last one when anybody else committed meanwhile."""
@@ -123,12 +147,8 @@ class Database(ABC):
         except apsw.Error as error:
             raise self._dialect.failure(error) from error
 
-    def _tell(self, changes: Collection[Change], purged: Collection[int]) -> None:
-        if self._committed is not None and (changes or purged):
-            self._committed(tuple(changes), tuple(purged))
 
-
-class LocalDatabase(Database):
+class LocalDatabase(FileDatabase):
     """
     One whose writer is in this process.
 

@@ -25,7 +25,7 @@ from mailtraq_py.mail.changes import (
     QueueGrew,
 )
 
-from .database import Database
+from .database import FileDatabase
 
 Listener = Callable[[Change], None]
 Key = tuple[str, int]
@@ -99,7 +99,7 @@ class NoticeReader:
 
     log = Logger()
 
-    def __init__(self, database: Database, hub: ChangeHub, origin: str) -> None:
+    def __init__(self, database: FileDatabase, hub: ChangeHub, origin: str) -> None:
         self._database = database
         self._hub = hub
         self._origin = origin

@@ -19,7 +19,7 @@ from .sqlite import Connections
 
 APPLICATION_ID = 0x4D545251  # "MTRQ"
 
-_SCHEMA = Path(__file__).parent / "schema"
+SCHEMA = Path(__file__).parent / "schema"
 _STEP = re.compile(r"(?P<kind>[a-z]+)_(?P<number>[0-9]{4})\.sql\Z")
 
 
@@ -41,7 +41,7 @@ def migrate(connections: Connections, kind: str) -> int:
         StoreRefused: see there.
     """
     connection = connections.writer
-    steps = _steps(kind)
+    steps = read_steps(kind)
     done = _version(connection, connections.path)
     newest = max(steps)
     if done > newest:
@@ -65,7 +65,7 @@ def schema_of(path: str, kind: str) -> tuple[int, int]:
     """
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        return _version(connection, path), max(_steps(kind))
+        return _version(connection, path), max(read_steps(kind))
     finally:
         connection.close()
 
@@ -82,9 +82,10 @@ def _version(connection: apsw.Connection, path: str) -> int:
     return version
 
 
-def _steps(kind: str) -> dict[int, str]:
+def read_steps(kind: str) -> dict[int, str]:
+    """The steps of "main" or "recent" by number."""
     steps: dict[int, str] = {}
-    for file in _SCHEMA.iterdir():
+    for file in SCHEMA.iterdir():
         match = _STEP.match(file.name)
         if match and match["kind"] == kind:
             steps[int(match["number"])] = file.read_text("utf-8")

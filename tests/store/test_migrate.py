@@ -82,10 +82,10 @@ class MigrateTests(SynchronousTestCase):
 
     def test_from_each(self) -> None:
         """Mail of every earlier schema is there afterwards, and the store is sound."""
-        steps = steps_of_room._steps("main")
+        steps = steps_of_room.read_steps("main")
         for last in range(1, max(steps)):
             self.path = f"{self.folder}/{last}/mail.db"
-            with patch.object(steps_of_room, "_steps", lambda _, last=last: {n: steps[n] for n in range(1, last + 1)}):
+            with patch.object(steps_of_room, "read_steps", lambda _, last=last: {n: steps[n] for n in range(1, last + 1)}):
                 connections = self.open()
                 migrate(connections, "main")
             self.fill(connections.writer)
@@ -137,9 +137,9 @@ class MigrateTests(SynchronousTestCase):
 
     def test_back_again(self) -> None:
         """Rolled back, the older program finds its schema; messages that came since are counted before."""
-        steps = steps_of_room._steps("main")
+        steps = steps_of_room.read_steps("main")
         older = {number: steps[number] for number in range(1, max(steps))}
-        with patch.object(steps_of_room, "_steps", lambda _: older):
+        with patch.object(steps_of_room, "read_steps", lambda _: older):
             connections = self.open()
             migrate(connections, "main")
         self.fill(connections.writer)
@@ -165,8 +165,8 @@ class MigrateTests(SynchronousTestCase):
 
     def test_from_the_first(self) -> None:
         """A store of the first schema keeps what it has and gets what is new."""
-        steps = steps_of_room._steps("main")
-        with patch.object(steps_of_room, "_steps", lambda _: {1: steps[1]}):
+        steps = steps_of_room.read_steps("main")
+        with patch.object(steps_of_room, "read_steps", lambda _: {1: steps[1]}):
             connections = self.open()
             migrate(connections, "main")
         connections.writer.execute("INSERT INTO domains (id, name, created) VALUES (1, 'example.test', 0)")
@@ -193,8 +193,8 @@ class MigrateTests(SynchronousTestCase):
 
     def patch_steps(self, kind: str, number: int, script: str) -> None:
         """Add a step."""
-        steps = {**steps_of_room._steps(kind), number: script}
-        self.patch(steps_of_room, "_steps", lambda _: steps)
+        steps = {**steps_of_room.read_steps(kind), number: script}
+        self.patch(steps_of_room, "read_steps", lambda _: steps)
 
     def test_library(self) -> None:
         """SQLite below 3.51.3 is refused, the one at hand is not."""
