@@ -181,7 +181,7 @@ class IAcceptance(Interface):
 class MailboxInfo:
     """
     One line of LIST. `special_use` is "" or one of mail.mailbox.SPECIAL_USES. A level that only has inferiors
-    has id 0.
+    has id 0. `is_recoverable`: the mailbox of deleted messages.
     """
 
     id: int
@@ -189,6 +189,7 @@ class MailboxInfo:
     special_use: str
     subscribed: bool
     has_children: bool
+    is_recoverable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,9 @@ class IMailboxes(Interface):
     """
     The mailboxes of one account. Names are in the canonical form of `mail/mailbox.py`; INBOX always exists.
 
+    What is deleted may stay for a while in a mailbox that is listed as `is_recoverable`: it can be opened, and nothing
+    else be done to it. No quota counts it.
+
     Raises NoSuchMailbox, MailboxExists and MailboxNotAllowed (`interfaces/failures.py`).
     """
 
@@ -322,6 +326,7 @@ class IMailbox(Interface):
     id = Attribute("its number, never used again")
     name = Attribute("its name when it was opened")
     uid_validity = Attribute("UIDVALIDITY")
+    read_only = Attribute("whether it holds deleted messages: they can be looked at, copied and moved to others")
 
     async def select(claim_recent: bool) -> tuple[MailboxStatus, UIDSet]:
         """

@@ -23,6 +23,7 @@ from mailtraq_py.mail.flags import bits, keywords
 
 from .content import Content
 from .database import Database
+from .deleted import Deleted
 from .spool import Spool
 from .sql.acceptance import Copy, Entry, Place, PreparedContent, QueueRow
 
@@ -35,12 +36,14 @@ class AcceptanceDesk:
     Args:
         database: the main one.
         content: where octets go.
+        deleted: makes room.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, database: Database, content: Content, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, content: Content, deleted: Deleted, clock: Callable[[], float]) -> None:
         self._database = database
         self._content = content
+        self._deleted = deleted
         self._clock = clock
 
     def check_room(self) -> None:
@@ -51,7 +54,7 @@ class AcceptanceDesk:
         """See `IAcceptance`."""
         with Batch(self._content, self._clock) as batch:
             entry = await batch.entry(acceptance)
-            places: Sequence[Place] = await self._database.run("accept", entry, octets=batch.octets)
+            places: Sequence[Place] = await self._deleted.write("accept", entry, octets=batch.octets)
             batch.keep()
         return tuple(Delivered(account_id, mailbox_id, uid) for account_id, mailbox_id, uid, _ in places)
 

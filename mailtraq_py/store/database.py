@@ -115,6 +115,10 @@ class Database(ABC):
         """The same in another thread."""
         return self._workers.run(self.read, name, *arguments)
 
+    def spare_octets(self) -> int:
+        """Room within the database's file, which what comes next takes first; 0 where that is the engine's affair."""
+        return 0
+
     def _tell(self, changes: Collection[Change], purged: Collection[int]) -> None:
         if self._committed is not None and (changes or purged):
             self._committed(tuple(changes), tuple(purged))
@@ -147,6 +151,13 @@ class FileDatabase(Database):
         except apsw.Error as error:
             raise self._dialect.failure(error) from error
 
+    def spare_octets(self) -> int:
+        """See `Database`."""
+        try:
+            pragma = self._connections.reader().pragma
+            return int(pragma("freelist_count")) * int(pragma("page_size"))
+        except apsw.Error as error:
+            raise self._dialect.failure(error) from error
 
 class LocalDatabase(FileDatabase):
     """

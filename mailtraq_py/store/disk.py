@@ -58,6 +58,11 @@ class Disk:
         finally:
             os.close(descriptor)
 
+    def free_octets(self, path: Path) -> int:
+        """How much room there is for us on a folder's disk."""
+        room = os.statvfs(path)
+        return room.f_bavail * room.f_frsize
+
     def unlink(self, path: Path) -> None:
         """Remove a file, if it is there."""
         path.unlink(missing_ok=True)

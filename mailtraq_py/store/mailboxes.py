@@ -43,6 +43,7 @@ from mailtraq_py.mail.uidset import UIDSet
 from .acceptance import Batch
 from .content import Content
 from .database import Database
+from .deleted import Deleted
 from .searching import search_mailbox
 from .sorting import sort_columns, sort_rows
 from .sql.acceptance import Entry
@@ -65,13 +66,27 @@ class Shelf:
     """What mailboxes need of the store; `pause` lets others have their turn."""
 
     def __init__(
-        self, database: Database, content: Content, workers: Workers, clock: Callable[[], float], pause: Pause
+        self,
+        database: Database,
+        content: Content,
+        deleted: Deleted,
+        workers: Workers,
+        clock: Callable[[], float],
+        pause: Pause,
     ) -> None:
         self.database = database
         self.content = content
+        self.deleted = deleted
         self.workers = workers
         self.clock = clock
         self.pause = pause
+
+    def is_virtual(self, account_id: int, name: str) -> bool:
+        """Whether a canonical name is that of the mailbox of deleted messages, or beneath it."""
+        virtual = self.deleted.settings.mailbox
+        if not virtual or not f"{name}{SEPARATOR}".startswith(f"{virtual}{SEPARATOR}"):
+            return False
+        return self.database.read("find_mailbox", account_id, virtual) is None
 
 
 @implementer(IMailboxes)
@@ -82,6 +97,7 @@ class Mailboxes:
         self.account_id = account_id
         self._shelf = shelf
         self._database = shelf.database
+        self._recoverable_name = shelf.deleted.settings.mailbox
 
     async def list_mailboxes(self) -> list[MailboxInfo]:
         """See `IMailboxes`."""
@@ -95,6 +111,12 @@ class Mailboxes:
             listed.append(
                 MailboxInfo(number if is_open else 0, name, special_use, name in subscribed, number in parents)
             )
+        recoverable = self._recoverable_name
+        if recoverable and all(info.name != recoverable for info in listed):
+            row = self._database.read("find_recoverable", self.account_id)
+            if row is not None:
+                is_subscribed = recoverable in subscribed
+                listed.append(MailboxInfo(row[0], recoverable, "", is_subscribed, False, is_recoverable=True))
         return sorted(listed, key=lambda info: (info.name != INBOX, info.name))
 
     async def list_subscriptions(self) -> list[str]:
@@ -108,7 +130,7 @@ class Mailboxes:
 
     async def create(self, name: str, special_use: str = "") -> MailboxStatus:
         """See `IMailboxes`."""
-        name = _canonical(name)
+        name = self._real(name)
         if special_use and special_use not in SPECIAL_USES:
             raise MailboxNotAllowed(f"no such special use: {special_use}")
         await self._database.run("create_mailbox", self.account_id, name, special_use, self._shelf.clock())
@@ -116,13 +138,14 @@ class Mailboxes:
 
     async def delete(self, name: str) -> None:
         """See `IMailboxes`. It is gone when this returns; the room of a large one comes back a little later."""
-        await self._database.run("delete_mailbox", self.account_id, _canonical(name), self._shelf.clock())
+        deleted, now = self._shelf.deleted, self._shelf.clock()
+        await self._database.run("delete_mailbox", self.account_id, self._real(name), now, deleted.is_kept)
         Deferred.fromCoroutine(_purge(self._database))
 
     async def rename(self, name: str, new_name: str) -> None:
         """See `IMailboxes`."""
         await self._database.run(
-            "rename_mailbox", self.account_id, _canonical(name), _canonical(new_name), self._shelf.clock()
+            "rename_mailbox", self.account_id, self._real(name), self._real(new_name), self._shelf.clock()
         )
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
@@ -132,11 +155,11 @@ class Mailboxes:
     async def open(self, name: str) -> Mailbox:
         """See `IMailboxes`."""
         row = self._find(name)
-        return Mailbox(self._shelf, row[0], _canonical(name), row[5])
+        return Mailbox(self._shelf, self.account_id, row[0], _canonical(name), row[5], read_only=row[2] < 0)
 
     async def append(self, name: str, messages: Sequence[NewMessage]) -> Appended:
         """See `IMailboxes`."""
-        name = _canonical(name)
+        name = self._real(name)
         row = self._find(name)
         if not messages:
             return Appended(row[5], UIDSet())
@@ -147,25 +170,39 @@ class Mailboxes:
             ]
             now = self._shelf.clock()
             entry = Entry("", now, int(now), tuple(prepared), strict=True)
-            places = await self._database.run("accept", entry, octets=batch.octets)
+            places = await self._shelf.deleted.write("accept", entry, octets=batch.octets)
             batch.keep()
         return Appended(places[0][3], UIDSet.from_numbers(place[2] for place in places))
 
     def _find(self, name: str) -> Row:
-        row: Row | None = self._database.read("find_mailbox", self.account_id, _canonical(name))
+        canonical = _canonical(name)
+        row: Row | None = self._database.read("find_mailbox", self.account_id, canonical)
+        if row is None and canonical == self._recoverable_name:
+            row = self._database.read("find_recoverable", self.account_id)
         if row is None:
             raise NoSuchMailbox(name)
         return row
+
+    def _real(self, name: str) -> str:
+        """The canonical form of a name to write to. A mailbox that has the virtual one's name hides that one."""
+        name = _canonical(name)
+        if self._shelf.is_virtual(self.account_id, name):
+            raise MailboxNotAllowed("deleted messages are only looked at, and copied from there")
+        return name
 
 
 @implementer(IMailbox)
 class Mailbox:
     """See `IMailbox`."""
 
-    def __init__(self, shelf: Shelf, mailbox_id: int, name: str, uid_validity: int) -> None:
+    def __init__(
+        self, shelf: Shelf, account_id: int, mailbox_id: int, name: str, uid_validity: int, read_only: bool
+    ) -> None:
         self.id = mailbox_id
         self.name = name
         self.uid_validity = uid_validity
+        self.read_only = read_only
+        self._account_id = account_id
         self._shelf = shelf
         self._database = shelf.database
 
@@ -227,6 +264,7 @@ class Mailbox:
         self, uids: UIDSet, operation: StoreOperation, flags: frozenset[str], unchanged_since: int | None = None
     ) -> Stored:
         """See `IMailbox`."""
+        self._must_be_writable()
         states: list[MessageState] = []
         modified: list[int] = []
         words = keywords(flags)
@@ -254,8 +292,11 @@ class Mailbox:
 
     async def copy(self, uids: UIDSet, destination: str, move: bool = False) -> Copied:
         """See `IMailbox`."""
-        uid_validity, source, copies = await self._database.run(
-            "copy_messages", self.id, uids.ranges, _canonical(destination), move, int(self._shelf.clock())
+        destination = _canonical(destination)
+        if self._shelf.is_virtual(self._account_id, destination):
+            raise MailboxNotAllowed(f"{destination} is read-only")
+        uid_validity, source, copies = await self._shelf.deleted.write(
+            "copy_messages", self.id, uids.ranges, destination, move, int(self._shelf.clock())
         )
         return Copied(uid_validity, tuple(source), tuple(copies))
 
@@ -305,16 +346,22 @@ class Mailbox:
         return status, uids
 
     async def _remove(self, uids: UIDSet, only_deleted: bool) -> UIDSet:
+        self._must_be_writable()
         gone: list[int] = []
+        now, keep = self._shelf.clock(), self._shelf.deleted.is_kept
         while uids:
             some, after = await self._database.run(
-                "expunge_messages", self.id, uids.ranges, only_deleted, _EXPUNGE_SLICE
+                "expunge_messages", self.id, uids.ranges, only_deleted, _EXPUNGE_SLICE, now, keep
             )
             gone.extend(some)
             if not after:
                 break
             uids = _after(uids, after)
         return UIDSet.from_numbers(gone)
+
+    def _must_be_writable(self) -> None:
+        if self.read_only:
+            raise MailboxNotAllowed(f"{self.name} is read-only")
 
 
 async def _purge(database: Database) -> None:

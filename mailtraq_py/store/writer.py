@@ -29,7 +29,7 @@ from .dialect import SQLiteDialect
 from .operations import TOGETHER, WRITES
 from .sql.notices import add_notices
 from .sql.rows import Written
-from .sqlite import PAGE_OCTETS, Connections
+from .sqlite import BUSY_MILLISECONDS, PAGE_OCTETS, Connections
 from .turnstile import Turnstile
 
 Call = tuple[str, tuple[object, ...]]
@@ -37,6 +37,8 @@ Outcome = Written | Exception
 
 T = TypeVar("T")
 
+# How long the log's end waits for those who read in it, while nobody may write.
+_ERASE_MILLISECONDS = 20
 CHECKPOINT_PAGES = 16 * 1024 * 1024 // PAGE_OCTETS
 SLICE_SECONDS = 0.02
 # As many rows as the longest statement takes (`sql/rows.py`), and below a slice's time.
@@ -94,6 +96,7 @@ class Writer:
         self._monotonic = monotonic
         self._origin = origin
         self._dialect = SQLiteDialect()
+        self._erases = False
         self._turnstile = None if connections.is_memory else Turnstile(connections.path)
         # Replaces SQLite's own checkpoint in the middle of a commit that somebody waits for.
         self._connection.set_wal_hook(self._note_wal)
@@ -110,6 +113,7 @@ class Writer:
         """
         started = self._monotonic()
         outcomes = self._batch(calls)
+        self._erases |= any(isinstance(outcome, Written) and outcome.erases for outcome in outcomes)
         seconds = self._monotonic() - started
         metrics = self.metrics
         count = sum(1 for outcome in outcomes if outcome is not None)
@@ -124,12 +128,15 @@ class Writer:
     def checkpoint(self) -> None:
         """
         Move the write-ahead log into the file when it has grown. Readers are not waited for; the next commit
-        begins the log anew when nobody reads in it.
+        begins the log anew when nobody reads in it. After a purge it is emptied, as soon as nobody does.
         """
-        if self.metrics.wal_pages < CHECKPOINT_PAGES or not self.is_healthy:
+        if not self.is_healthy or not (self._erases or self.metrics.wal_pages >= CHECKPOINT_PAGES):
             return
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if self._erases:
+                self._empty_log()
+            else:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.metrics.checkpoints += 1
         except apsw.Error as error:
             self._note_lasting(error)
@@ -260,6 +267,15 @@ class Writer:
             return self._dialect.failure(error)
         execute("RELEASE one")
         return outcome
+
+    def _empty_log(self) -> None:
+        self._connection.set_busy_timeout(_ERASE_MILLISECONDS)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._erases = False
+            self.metrics.wal_pages = 0
+        finally:
+            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
 
     def _note_wal(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.metrics.wal_pages = pages

@@ -12,6 +12,7 @@ from mailtraq_py.mail.changes import AccountRevoked, MailboxGone
 from mailtraq_py.mail.mailbox import INBOX, SPECIAL_USES
 
 from .ledger import take_numbers
+from .recoverable import add_recoverable
 from .rows import Cursor, Row, Written, every, insert, lock_rows, one, where_in
 
 # id, address, domain, state, relay, credential number, quotas, lists: what `directory.account_of` reads.
@@ -20,6 +21,10 @@ _ACCOUNT = (
     " a.quota_messages, a.lists_number"
 )
 ACCOUNT_COLUMNS = 9
+# Tables whose rows go with their account; its mailboxes are purged later.
+_OF_ACCOUNT = (
+    "subscriptions", "account_counters", "account_list_entries", "account_lists", "recoverable", "deleted_mailboxes",
+)  # fmt: skip
 _FROM_ACCOUNTS = "FROM accounts a JOIN domains d ON d.id = a.domain_id"
 
 
@@ -193,9 +198,9 @@ def add_accounts(cursor: Cursor, rows: Sequence[Row], now: float) -> Written:
         cursor,
         "account_counters (account_id, next_mod_seq, next_uid_validity)",
         3,
-        [(row[0], 2, uid_validity + len(names)) for row in accounts],
+        [(row[0], 2, uid_validity + len(names) + 1) for row in accounts],
     )
-    mailbox_id = take_numbers(cursor, "mailbox", len(names) * len(accounts))
+    mailbox_id = take_numbers(cursor, "mailbox", (len(names) + 1) * len(accounts))
     mailboxes = [
         (mailbox_id + place, row[0], 0, name, use, uid_validity + place % len(names), 1, now)
         for place, (row, (name, use)) in enumerate((row, pair) for row in accounts for pair in names)
@@ -206,6 +211,9 @@ def add_accounts(cursor: Cursor, rows: Sequence[Row], now: float) -> Written:
         8,
         mailboxes,
     )
+    numbers = range(mailbox_id + len(mailboxes), mailbox_id + len(mailboxes) + len(accounts))
+    last = uid_validity + len(names)
+    add_recoverable(cursor, [(row[0], number, last) for row, number in zip(accounts, numbers, strict=True)], now)
     insert(cursor, "subscriptions", 2, [(row[0], name) for row in accounts for name, _ in names])
     return Written(first)
 
@@ -269,15 +277,17 @@ def delete_account(cursor: Cursor, domain: str, local_part: str) -> Written:
     cursor.execute(
         "UPDATE counters SET next = CASE WHEN next < ? THEN ? ELSE next END WHERE name = 'uid_validity'", counters * 2
     )
+    cursor.execute(
+        "DELETE FROM deletions WHERE mailbox_id IN (SELECT mailbox_id FROM recoverable WHERE account_id = ?)",
+        (account,),
+    )
     gone = where_in(
         cursor,
         "UPDATE mailboxes SET state = 'condemned', parent_id = -id WHERE account_id IN {keys} RETURNING id",
         [account],
     )
-    cursor.execute("DELETE FROM subscriptions WHERE account_id = ?", (account,))
-    cursor.execute("DELETE FROM account_counters WHERE account_id = ?", (account,))
-    cursor.execute("DELETE FROM account_list_entries WHERE account_id = ?", (account,))
-    cursor.execute("DELETE FROM account_lists WHERE account_id = ?", (account,))
+    for table in _OF_ACCOUNT:
+        cursor.execute(f"DELETE FROM {table} WHERE account_id = ?", (account,))
     cursor.execute("DELETE FROM accounts WHERE id = ?", (account,))
     return Written(account, (*(MailboxGone(row[0]) for row in gone), AccountRevoked(account)))
 

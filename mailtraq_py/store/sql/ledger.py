@@ -68,6 +68,11 @@ class MailboxCounters:
     octets: int
     first_recent: int
 
+    @property
+    def counts(self) -> bool:
+        """Whether the account's quota counts its messages: not those that are deleted."""
+        return self.parent_id >= 0
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -119,7 +124,7 @@ class Ledger:
             NoSuchMailbox: it is gone.
         """
         if mailbox_id not in self._mailboxes:
-            statement = f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ? AND state = 'open'"
+            statement = f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ? AND state <> 'condemned'"
             row = one(self.cursor, statement, (mailbox_id,))
             if row is not None and row[1] not in self._locked and isinstance(self.cursor, SharedCursor):
                 # What was read before the lock may be another's to change yet.
@@ -129,6 +134,18 @@ class Ledger:
                 raise NoSuchMailbox(str(mailbox_id))
             self._mailboxes[mailbox_id] = MailboxCounters(*row)
         return self._mailboxes[mailbox_id]
+
+    def recoverable(self, account_id: int) -> MailboxCounters | None:
+        """The mailbox of an account's deleted messages, None where the account is being deleted."""
+        row = one(self.cursor, "SELECT mailbox_id FROM recoverable WHERE account_id = ?", (account_id,))
+        return None if row is None else self.mailbox(row[0])
+
+    def condemned(self) -> MailboxCounters | None:
+        """The first mailbox that was deleted and whose messages have not gone yet, None without one."""
+        row = one(
+            self.cursor, f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE state = 'condemned' ORDER BY id LIMIT 1"
+        )
+        return None if row is None else self._mailboxes.setdefault(row[0], MailboxCounters(*row))
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxCounters | None:
         """A mailbox by its canonical name, None where there is none."""
@@ -178,9 +195,10 @@ class Ledger:
             mailbox.unseen += messages
         if bits & DELETED_BIT:
             mailbox.deleted += messages
-        account = self.account_of(mailbox)
-        account.messages += messages
-        account.octets += octets
+        if mailbox.counts:
+            account = self.account_of(mailbox)
+            account.messages += messages
+            account.octets += octets
 
     def write(self) -> tuple[Change, ...]:
         """Write what changed; returns the hints for the hub."""

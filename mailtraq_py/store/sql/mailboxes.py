@@ -16,7 +16,7 @@ from mailtraq_py.mail.mailbox import INBOX, SEPARATOR
 
 from .content import release
 from .ledger import MAILBOX_COLUMNS, AccountCounters, Ledger, find_node, take_numbers
-from .messages import move_all
+from .messages import move_all, note_purge, take_away, whole_rows
 from .rows import Cursor, Row, Written, every, insert, one
 
 
@@ -24,7 +24,8 @@ def list_mailboxes(cursor: Cursor, account_id: int) -> list[Row]:
     """(id, parent id, name of its level, state, special use) of mailboxes and levels."""
     return every(
         cursor,
-        "SELECT id, parent_id, name, state, special_use FROM mailboxes WHERE account_id = ? AND state <> 'condemned'",
+        "SELECT id, parent_id, name, state, special_use FROM mailboxes"
+        " WHERE account_id = ? AND state IN ('open', 'level')",
         (account_id,),
     )
 
@@ -61,8 +62,13 @@ def create_mailbox(cursor: Cursor, account_id: int, name: str, special_use: str,
     return Written(None, (MailboxesChanged(account_id),))
 
 
-def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float) -> Written:
-    """Delete a mailbox; what lies beneath it stays. Raises NoSuchMailbox, MailboxNotAllowed."""
+def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float, keep: bool) -> Written:
+    """
+    Delete a mailbox; what lies beneath it stays. Raises NoSuchMailbox, MailboxNotAllowed.
+
+    Args:
+        keep: whether its messages stay recoverable.
+    """
     if name == INBOX:
         raise MailboxNotAllowed("INBOX stays")
     Ledger(cursor).lock([account_id])
@@ -76,6 +82,14 @@ def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float) -> Wr
     if state == "level":
         # RFC 9051 6.3.5: a \Noselect name with inferiors cannot be deleted.
         raise MailboxNotAllowed("it has inferiors")
+    if keep:
+        cursor.execute(
+            "INSERT INTO deleted_mailboxes (id, account_id, name, special_use, created, deleted)"
+            " SELECT id, account_id, ?, special_use, created, ? FROM mailboxes WHERE id = ?",
+            (name, now, number),
+        )
+    else:
+        note_purge(cursor, account_id, now)
     cursor.execute("UPDATE mailboxes SET state = 'condemned', parent_id = -id WHERE id = ?", (number,))
     if has_children:
         level_id = take_numbers(cursor, "mailbox", 1)
@@ -137,25 +151,27 @@ def subscribe_mailbox(cursor: Cursor, account_id: int, name: str, subscribed: bo
 
 def purge_condemned(cursor: Cursor, limit: int = 500) -> Written:
     """
-    Take a slice of messages out of a condemned mailbox, and the mailbox with the last of them.
+    Take a slice of messages out of a condemned mailbox, and the mailbox with the last of them. They stay recoverable
+    where the mailbox is.
 
     Returns:
         whether there is more to do.
     """
-    mailbox = one(cursor, "SELECT id FROM mailboxes WHERE state = 'condemned' ORDER BY id LIMIT 1")
+    ledger = Ledger(cursor)
+    mailbox = ledger.condemned()
     if mailbox is None:
         return Written(False)
-    (last,) = one(
-        cursor,
-        "SELECT max(uid) FROM (SELECT uid FROM messages WHERE mailbox_id = ? ORDER BY uid LIMIT ?) AS slice",
-        (*mailbox, limit),
-    ) or (None,)
-    if last is None:
-        cursor.execute("DELETE FROM vanished WHERE mailbox_id = ?", mailbox)
-        cursor.execute("DELETE FROM mailboxes WHERE id = ?", mailbox)
+    rows = whole_rows(cursor, mailbox.id, [(1, mailbox.uid_next)], limit)
+    if not rows:
+        cursor.execute("DELETE FROM vanished WHERE mailbox_id = ?", (mailbox.id,))
+        cursor.execute("DELETE FROM mailboxes WHERE id = ?", (mailbox.id,))
         return Written(True)
-    cursor.execute("DELETE FROM messages WHERE mailbox_id = ? AND uid <= ? RETURNING content_id", (*mailbox, last))
-    return Written(True, (), release(cursor, [row[0] for row in cursor.fetchall()]))
+    deleted = one(cursor, "SELECT deleted FROM deleted_mailboxes WHERE id = ?", (mailbox.id,))
+    if deleted is not None:
+        purged = take_away(ledger, mailbox, rows, deleted[0], True)
+        return Written(True, ledger.write(), purged)
+    cursor.execute("DELETE FROM messages WHERE mailbox_id = ? AND uid <= ?", (mailbox.id, rows[-1][0]))
+    return Written(True, (), release(cursor, [row[7] for row in rows]))
 
 
 _INTO_LEVELS = "mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, created)"

@@ -64,7 +64,7 @@ def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | 
         f"SELECT {MAILBOX_COLUMNS},"
         " coalesce((SELECT min(uid) FROM messages WHERE mailbox_id = ?), 0) AS low,"
         " coalesce((SELECT max(uid) FROM messages WHERE mailbox_id = ?), 0) AS high"
-        " FROM mailboxes WHERE id = ? AND state = 'open'"
+        " FROM mailboxes WHERE id = ? AND state <> 'condemned'"
     )
     listed = (
         "SELECT found.*, CASE WHEN messages > 0 AND messages <= high - low"
@@ -110,7 +110,9 @@ def changes_after(
         rising order, UID to go on after or 0 at the end), None when the mailbox is gone.
     """
     mailbox = one(
-        cursor, "SELECT highest_mod_seq, changed_mod_seq FROM mailboxes WHERE id = ? AND state = 'open'", (mailbox_id,)
+        cursor,
+        "SELECT highest_mod_seq, changed_mod_seq FROM mailboxes WHERE id = ? AND state <> 'condemned'",
+        (mailbox_id,),
     )
     if mailbox is None:
         return None
@@ -156,10 +158,13 @@ def claim_recent(cursor: Cursor, mailbox_id: int) -> Written:
 
 
 def expunge_messages(
-    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], only_deleted: bool, limit: int
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], only_deleted: bool, limit: int, now: float, keep: bool
 ) -> Written:
     """
     Remove a slice of messages: those with \\Deleted, or all of the set.
+
+    Args:
+        keep: whether they stay recoverable.
 
     Returns:
         (UIDs that are gone, UID to go on after or 0 when the set is done).
@@ -167,15 +172,48 @@ def expunge_messages(
     ledger = Ledger(cursor)
     mailbox = ledger.mailbox(mailbox_id)
     having = f" AND flags & {DELETED_BIT} <> 0" if only_deleted else ""
-    rows = _in_ranges(
-        cursor, "SELECT uid, flags, octets, content_id FROM messages m", mailbox_id, ranges, limit, having
-    )
+    rows = _in_ranges(cursor, _WHOLE_ROWS, mailbox_id, ranges, limit, having)
     if not rows:
         return Written(([], 0))
     gone = [row[0] for row in rows]
-    _forget(ledger, mailbox, rows)
-    purged = release(cursor, [row[3] for row in rows])
+    purged = take_away(ledger, mailbox, rows, now, keep)
     return Written((gone, gone[-1] if len(rows) >= limit else 0), ledger.write(), purged)
+
+
+def take_away(
+    ledger: Ledger, mailbox: MailboxCounters, rows: Sequence[Row], now: float, keep: bool
+) -> tuple[int, ...]:
+    """
+    Let messages go: into the account's recoverable mailbox, or for good.
+
+    Args:
+        rows: of `_WHOLE_ROWS`, not none.
+
+    Returns:
+        ids of the deleted contents that lie in files.
+    """
+    cursor = ledger.cursor
+    recoverable = ledger.recoverable(mailbox.account_id) if keep else None
+    if recoverable is None:
+        forget(ledger, mailbox, rows)
+        note_purge(cursor, mailbox.account_id, now)
+        return release(cursor, [row[7] for row in rows])
+    uids = _put(ledger, mailbox, recoverable, rows, True, 0)
+    insert(cursor, "deletions", 5, [(recoverable.id, uids[0], uids[-1], now, mailbox.id)])
+    return ()
+
+
+def note_purge(cursor: Cursor, account_id: int, deleted: float) -> None:
+    """Note that something which was deleted at that time is gone for good."""
+    cursor.execute(
+        "UPDATE recoverable SET purged_until = ? WHERE account_id = ? AND purged_until < ?",
+        (deleted, account_id, deleted),
+    )
+
+
+def whole_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: int) -> list[Row]:
+    """Rows of `_WHOLE_ROWS`, in rising UID order."""
+    return _in_ranges(cursor, _WHOLE_ROWS, mailbox_id, ranges, limit)
 
 
 def copy_messages(
@@ -197,7 +235,8 @@ def copy_messages(
     if target is None:
         raise NoSuchMailbox(destination)
     rows = _in_ranges(cursor, _WHOLE_ROWS, mailbox_id, ranges, _NO_LIMIT)
-    if not move and not ledger.account_of(source).has_room(sum(row[6] for row in rows), len(rows)):
+    is_free = move and source.counts
+    if not is_free and not ledger.account_of(source).has_room(sum(row[6] for row in rows), len(rows)):
         raise OverQuota
     uids = _put(ledger, source, target, rows, move, now)
     return Written((target.uid_validity, [row[0] for row in rows], uids), ledger.write())
@@ -217,31 +256,37 @@ _WHOLE_ROWS = (
 def _put(
     ledger: Ledger, source: MailboxCounters, target: MailboxCounters, rows: Sequence[Row], move: bool, now: int
 ) -> list[int]:
-    """Make the copies; returns their UIDs. A move keeps the references to contents, a copy adds to them."""
+    """
+    Make the copies; returns their UIDs. A move keeps the references to contents, a copy adds to them.
+
+    What is deleted loses \\Deleted: brought back with it, the next EXPUNGE would take it again.
+    """
     if not rows:
         return []
     mod_seq = ledger.touch(target, only_new=True)
     copies: list[Row] = []
+    mask = -1 if target.counts else ~DELETED_BIT
     for row in rows:
         _, _, bits, keywords, internal_date, save_date, octets, content_id, head = row
+        bits &= mask
         uid = ledger.add(target, bits, octets)
         copies.append(
             (target.id, uid, mod_seq, bits, keywords, internal_date, now or save_date, octets, content_id, head)
         )
     if move:
-        _forget(ledger, source, [(row[0], row[2], row[6]) for row in rows])
+        forget(ledger, source, rows)
     else:
         add_references(ledger.cursor, (row[7] for row in rows))
     insert(ledger.cursor, "messages", MESSAGE_COLUMNS, copies)
     return [row[1] for row in copies]
 
 
-def _forget(ledger: Ledger, mailbox: MailboxCounters, rows: Sequence[Row]) -> None:
-    """Delete rows (uid, flags, octets ...) of a mailbox, count them out and leave tombstones."""
+def forget(ledger: Ledger, mailbox: MailboxCounters, rows: Sequence[Row]) -> None:
+    """Delete rows of `_WHOLE_ROWS` from a mailbox, count them out and leave tombstones."""
     mod_seq = ledger.touch(mailbox)
     gone = UIDSet.from_numbers(row[0] for row in rows)
     for row in rows:
-        ledger.count(mailbox, row[1], -1, -row[2])
+        ledger.count(mailbox, row[2], -1, -row[6])
     for low, high in gone.ranges:
         ledger.cursor.execute(
             "DELETE FROM messages WHERE mailbox_id = ? AND uid BETWEEN ? AND ?", (mailbox.id, low, high)

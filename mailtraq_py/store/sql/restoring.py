@@ -32,7 +32,10 @@ def renew_uid_validities(cursor: Cursor, above: int) -> int:
     RFC 9051 2.3.1.1
     """
     number = above
-    mailboxes = every(cursor, "SELECT id, account_id FROM mailboxes WHERE state = 'open' ORDER BY account_id, id")
+    mailboxes = every(
+        cursor,
+        "SELECT id, account_id FROM mailboxes WHERE state IN ('open', 'recoverable') ORDER BY account_id, id",
+    )
     for mailbox_id, account_id in mailboxes:
         number += 1
         cursor.execute("UPDATE mailboxes SET uid_validity = ? WHERE id = ?", (number, mailbox_id))
@@ -51,7 +54,7 @@ def forget_contents(cursor: Cursor, content_ids: Sequence[int]) -> int:
     queued = where_in(cursor, "DELETE FROM queue WHERE content_id IN {keys} RETURNING content_id", content_ids)
     release(cursor, [*(row[1] for row in gone), *(row[0] for row in queued)])
     for mailbox_id in {row[0] for row in gone}:
-        if one(cursor, "SELECT 1 FROM mailboxes WHERE id = ? AND state = 'open'", (mailbox_id,)):
+        if one(cursor, "SELECT 1 FROM mailboxes WHERE id = ? AND state <> 'condemned'", (mailbox_id,)):
             recount_mailbox(cursor, mailbox_id)
     return len(gone)
 

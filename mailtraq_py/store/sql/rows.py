@@ -54,12 +54,14 @@ class Written:
     """
     What a writing function returns.
 
-    `changes` are told after the commit. `purged` are ids of contents whose files go after the commit.
+    `changes` are told after the commit. `purged` are ids of contents whose files go after the commit. `erases`: what
+    was deleted up to this commit shall not be found in the file any more.
     """
 
     value: Any = None
     changes: tuple[Change, ...] = ()
     purged: tuple[int, ...] = ()
+    erases: bool = False
 
 
 def one(cursor: Cursor, statement: str, bindings: Sequence[object] = ()) -> Row | None:
