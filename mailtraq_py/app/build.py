@@ -31,7 +31,6 @@ from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.history import DecisionHistory
-from mailtraq_py.policy.ratelimit import Bans
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import FixedLogin, PolicySettings
 from mailtraq_py.queue.attempt import Carrier
@@ -100,7 +99,6 @@ class Server:
         self._store = store
         self._reactor = reactor
         self._clock = clock
-        self._bans = Bans()
         self._resolver = Resolver(reactor, nameservers(configuration))
         settings = policy_settings(configuration, lists)
         recipients = recipient_settings(configuration, lists)
@@ -131,7 +129,9 @@ class Server:
             lambda: self._policy,
             store,
             self._accept,
-            Logins(lambda: self._policy, store.directory, self._recent, reactor, self._fixed_login),
+            Logins(
+                lambda: self._policy, store.directory, self._recent, reactor, self._fixed_login, store.failures
+            ),
             self._recent,
             tls,
             reactor,
@@ -200,7 +200,7 @@ class Server:
             self._resolver,
             self._recent,
             number,
-            bans=self._bans,
+            bans=self._store.failures,
             clock=self._reactor,
             note=None if self._history is None else self._history.note,
         )
@@ -241,10 +241,13 @@ class Server:
         return Relay(settings, self._next_hops, connections, store.content, self._clock)
 
     async def _expire(self) -> None:
-        """Forget recent logins that are worth nothing any more, a few at a time."""
-        before = self._clock() - self._recent.rules.horizon_seconds
+        """Forget recent logins, failures and bans that are worth nothing any more, a few at a time."""
+        now = self._clock()
+        before = now - self._recent.rules.horizon_seconds
         try:
             while await self._store.recent_rows.expire(before, EXPIRY_ROWS) == EXPIRY_ROWS:
+                pass
+            while await self._store.failures.expire(now):
                 pass
         except TemporaryFailure as failure:
             self.log.warn("expiry-failed", event="expiry-failed", reason=failure.reason)

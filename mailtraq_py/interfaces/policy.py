@@ -179,6 +179,42 @@ class IRecentLogins(Interface):
         """All live rows."""
 
 
+class IBans(Interface):
+    """
+    Refused recipients and bans by client address, counted over all sessions and processes; kept across reloads, and
+    bounded.
+    """
+
+    async def note_recipient(client: str, now: float, seconds: float, most: int) -> None:
+        """
+        Count one refused recipient, in windows of `seconds` that begin with the first. The `most`th of a window bans the
+        client for `seconds`; the ban holds when this returns.
+
+        Raises:
+            TemporaryFailure: it was not counted.
+        """
+
+    def banned_until(client: str, now: float) -> float:
+        """
+        When the ban of this client ends (seconds since the epoch), 0.0 where there is none. Fast: an inline read.
+
+        Raises:
+            TemporaryFailure: it could not be looked up.
+        """
+
+
+class IFailedLogins(Interface):
+    """Failed logins by client, counted over all sessions and processes; bounded."""
+
+    async def note_login(client: str, now: float, seconds: float) -> int:
+        """
+        Count one; returns how many there were, this one included, each within `seconds` of the one before.
+
+        Raises:
+            TemporaryFailure: it was not counted.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
     """What is logged and stored of one decision."""

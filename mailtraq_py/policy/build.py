@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from mailtraq_py.interfaces.connection import Protocol, Role
 from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.interfaces.net import IResolver
-from mailtraq_py.interfaces.policy import ICheck, IRecentLogins, Stage
+from mailtraq_py.interfaces.policy import IBans, ICheck, IRecentLogins, Stage
 from mailtraq_py.mail.address import fold_domain
 
 from .access import RangesCheck, compile_access
@@ -32,7 +32,7 @@ from .patience import Patience
 from .presets import compile_relay
 from .problems import BadPolicy, Problems, parse_refusal
 from .quota import QuotaCheck
-from .ratelimit import BanCheck, Bans, IBans
+from .ratelimit import BanCheck, Bans
 from .recentlogin import RecentGrants, RecentLoginRules
 from .recipient import BlacklistedCheck, ExpandCheck, LocalRecipientCheck, Outsiders, RecipientCountCheck
 from .relay import RelayCheck, RelayFacts

@@ -104,7 +104,7 @@ class Policy:
                 return Verdict(Opinion.DEFER, "directory", failure.reason, TRY_LATER, number=self.number)
         verdict = await self._ask(stage, chain.stages.get(stage, ()), facts)
         if chain.ban is not None:
-            chain.ban.note(stage, facts, verdict)
+            await chain.ban.note(stage, facts, verdict)
         if self._note is not None:
             self._note(stage, facts, verdict)
         return verdict

@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from mailtraq_py.interfaces.connection import Connection, Protocol
 from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
-from mailtraq_py.interfaces.policy import Facts, IPolicy, IRecentLogins, Opinion, Stage, Verdict
+from mailtraq_py.interfaces.policy import Facts, IFailedLogins, IPolicy, IRecentLogins, Opinion, Stage, Verdict
 from mailtraq_py.mail.address import parse_address
 from mailtraq_py.mail.md5 import resumed_hmac
 from mailtraq_py.wire.sasl import PLAINTEXT_MECHANISMS, CramResponse, PasswordCredentials
@@ -56,24 +57,21 @@ class LoginOutcome:
     verdict: Verdict | None = None
 
 
+@implementer(IFailedLogins)
 class FailedLogins:
-    """
-    How often each address failed lately, to slow guessing down. A cost put on the guesser, not a decision: it lives in
-    this process, is bounded, and forgets the oldest address first. IPv6 addresses count by their /64.
-    """
+    """Failed logins counted in private memory, where no store is; it forgets the oldest address first."""
 
     def __init__(self) -> None:
         self._failures: dict[str, tuple[int, float]] = {}
 
-    def add(self, client: str, now: float) -> float:
-        """Count a failure; returns how many seconds its answer waits."""
-        address = address_group(client)
-        count, last = self._failures.pop(address, (0, now))
-        count = count + 1 if now - last < FAILURES_KEPT_SECONDS else 1
+    async def note_login(self, client: str, now: float, seconds: float) -> int:
+        """See `IFailedLogins`."""
+        count, last = self._failures.pop(client, (0, now))
+        count = count + 1 if now - last < seconds else 1
         if len(self._failures) >= FAILURES_MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        self._failures[address] = (count, now)
-        return min(2.0 ** min(count - 1, 10), DELAY_MAX_SECONDS)
+        self._failures[client] = (count, now)
+        return count
 
 
 class Logins:
@@ -86,6 +84,7 @@ class Logins:
         recent: the whitelist, written for POP3 and IMAP.
         reactor: for the wait before a failure is told; without one nobody waits.
         fixed_login: see `FixedLogin`.
+        failures: counts failed logins, to slow guessing down; a fresh private count where None.
     """
 
     log = Logger()
@@ -97,13 +96,14 @@ class Logins:
         recent: IRecentLogins,
         reactor: IReactorTime | None = None,
         fixed_login: FixedLogin | None = None,
+        failures: IFailedLogins | None = None,
     ) -> None:
         self._policy = policy
         self._directory = directory
         self._recent = recent
         self._reactor = reactor
         self._fixed_login = fixed_login
-        self._failures = FailedLogins()
+        self._failures = failures or FailedLogins()
 
     async def mechanisms(self, plaintext: bool) -> tuple[str, ...]:
         """
@@ -183,9 +183,14 @@ class Logins:
         self._log_failure(facts, reason)
         seconds = verdict.delay_seconds if verdict is not None else 0.0
         if self._reactor is not None and (verdict is None or verdict.opinion is not Opinion.DEFER):
-            seconds = max(seconds, self._failures.add(facts.connection.client, self._reactor.seconds()))
+            seconds = max(seconds, await self._slowing(facts.connection.client, self._reactor.seconds()))
         await self._wait(seconds)
         return LoginOutcome(None, verdict)
+
+    async def _slowing(self, client: str, now: float) -> float:
+        """Count a failure; how many seconds its answer waits. IPv6 addresses count by their /64."""
+        count: int = await self._failures.note_login(address_group(client), now, FAILURES_KEPT_SECONDS)
+        return min(2.0 ** min(count - 1, 10), DELAY_MAX_SECONDS)
 
     async def _wait(self, seconds: float) -> None:
         if self._reactor is not None and seconds > 0:

@@ -901,6 +901,51 @@ class RecentLoginContract(StoreCase):
         self.assertEqual(await self.addresses(), ["192.0.2.4", "192.0.2.3"])
 
 
+class FailuresContract(StoreCase):
+    """IBans and IFailedLogins."""
+
+    async def logins(self, *times: float) -> list[int]:
+        """The counts after failed logins of one client."""
+        return [await self.store.failures.note_login("192.0.2.7", NOW + time, 900) for time in times]
+
+    async def fail(self, *times: float) -> float:
+        """Refused recipients of one client, three of which are too many; when its ban ends, from NOW on."""
+        for time in times:
+            await self.store.failures.note_recipient("192.0.2.7", NOW + time, 60, 3)
+        return max(0.0, self.store.failures.banned_until("192.0.2.7", NOW + times[-1]) - NOW)
+
+    async def test_logins(self) -> None:
+        """Each failure counts on while the last one is not forgotten; another client has its own count."""
+        self.assertEqual(await self.logins(0, 800, 1600, 2500), [1, 2, 3, 1])
+        self.assertEqual(await self.store.failures.note_login("192.0.2.8", NOW, 900), 1)
+
+    async def test_bans(self) -> None:
+        """The third failure of a window bans, for as long as the window is; then all begins anew."""
+        self.assertEqual(await self.fail(0, 59), 0)
+        self.assertEqual(await self.fail(59.5), 119.5)
+        failures = self.store.failures
+        self.assertEqual([failures.banned_until("192.0.2.7", NOW + time) for time in (119, 119.5)], [NOW + 119.5, 0])
+        self.assertEqual(failures.banned_until("192.0.2.8", NOW), 0)
+        self.assertEqual(await self.fail(120, 121), 0)
+
+    async def test_windows(self) -> None:
+        """A window begins with its first failure, and one from before the clock was set back counts for nothing."""
+        self.assertEqual(await self.fail(0, 30, 60, 61), 0)
+        self.assertEqual(await self.fail(-1000, -999), 0)
+        await self.fail(-998)
+        self.assertEqual(self.store.failures.banned_until("192.0.2.7", NOW - 998), NOW - 938)
+
+    async def test_expiry(self) -> None:
+        """What has ended goes."""
+        await self.logins(0)
+        await self.fail(0, 1, 2)
+        self.assertFalse(await self.store.failures.expire(NOW + 61))
+        self.assertEqual(await self.fail(61), 62)
+        self.assertFalse(await self.store.failures.expire(NOW + 62))
+        self.assertEqual(self.store.failures.banned_until("192.0.2.7", NOW), 0)
+        self.assertEqual(await self.logins(10), [2])
+
+
 class HubContract(StoreCase):
     """IChangeHub."""
 

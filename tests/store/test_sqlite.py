@@ -77,6 +77,14 @@ class RecentLoginsOnDisk(_OnDisk, contract.RecentLoginContract):
     """IRecentLoginRows, on disk."""
 
 
+class FailuresInMemory(_InMemory, contract.FailuresContract):
+    """IBans and IFailedLogins, in memory."""
+
+
+class FailuresOnDisk(_OnDisk, contract.FailuresContract):
+    """IBans and IFailedLogins, on disk."""
+
+
 class HubInMemory(_InMemory, contract.HubContract):
     """IChangeHub, in memory."""
 
