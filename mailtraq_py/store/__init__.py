@@ -2,6 +2,6 @@
 Everything that is kept: accounts, mailboxes, messages, contents, the outbound queue, recent logins.
 
 store (opens all), database, immediate, writer, operations, sql/ (functions of a cursor), sqlite, turnstile, dialect,
-disk, migrate, schema/, workers, acceptance, content, spool, mailboxes, searching, sorting, queue, directory,
+disk, migrate, schema/, workers, acceptance, content, spool, deleted, mailboxes, searching, sorting, queue, directory,
 resolution, passwords, logins, failures, decisions, administration, hub, verification, backup, rollback.
 """

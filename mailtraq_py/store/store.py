@@ -29,6 +29,7 @@ from .administration import Administration
 from .content import Content
 from .database import Committed, Database, ThreadedDatabase
 from .decisions import DecisionRows
+from .deleted import Deleted, DeletedSettings
 from .directory import Directory
 from .disk import Disk
 from .failures import Failures
@@ -67,10 +68,11 @@ class Store:
         announce: write notices of changes for other processes; None: where there is no reactor, which is where
             another process, the server, has to hear of them.
         disk: where content files lie; the operating system's by default.
+        deleted: how long deleted mail stays; at its default not at all.
 
     Attributes:
-        acceptance, administration, content, decisions, directory, failures, hub, queue, recent_rows: there from `start`
-            on.
+        acceptance, administration, content, decisions, deleted, directory, failures, hub, queue, recent_rows: there
+            from `start` on.
     """
 
     log = Logger()
@@ -79,6 +81,7 @@ class Store:
     administration: Administration
     content: Content
     decisions: DecisionRows
+    deleted: Deleted
     directory: Directory
     failures: Failures
     hub: ChangeHub
@@ -94,6 +97,7 @@ class Store:
         default_domain: str = "",
         announce: bool | None = None,
         disk: Disk | None = None,
+        deleted: DeletedSettings = DeletedSettings(),  # noqa: B008 - a frozen value
     ) -> None:
         if not url.startswith(SCHEME):
             raise StoreRefused(f"{url.partition(':')[0]!r} is no kind of store; it begins with {SCHEME}")
@@ -103,11 +107,13 @@ class Store:
         self._clock = clock
         self._default_domain = default_domain
         self._announce = reactor is None if announce is None else announce
+        self._disk = disk or Disk()
+        self._deleted_settings = deleted
         self._workers: list[Workers] = []
         self._databases: list[Database] = []
         self._upkeep: LoopingCall | None = None
         self._notices: NoticeReader | None = None
-        self._spools = SpoolFolder(self._data_dir / "spool", disk)
+        self._spools = SpoolFolder(self._data_dir / "spool", self._disk)
         self.hub = ChangeHub()
 
     @property
@@ -136,7 +142,8 @@ class Store:
         recent = MEMORY if self._path == MEMORY else str(Path(self._path).parent / RECENT_FILE)
         self._recent = self._open(recent, "recent", "NORMAL", readers, None)
         self.content = Content(self._main, self._data_dir, self._spools, syncers)
-        self.acceptance = AcceptanceDesk(self._main, self.content, self._clock)
+        self.deleted = Deleted(self._main, self._data_dir, self._deleted_settings, self._clock, self._disk)
+        self.acceptance = AcceptanceDesk(self._main, self.content, self.deleted, self._clock)
         self.queue = Queue(self._main, self.content, self._clock)
         passwords = Passwords(hashers, time.monotonic)
         self.directory = Directory(self._main, passwords, self._default_domain, self._pause)
@@ -144,7 +151,7 @@ class Store:
         self.failures = Failures(self._recent)
         self.decisions = DecisionRows(self._recent, self._main)
         self.administration = Administration(self._main, self._recent, hashers, self._clock)
-        self._shelf = Shelf(self._main, self.content, readers, self._clock, self._pause)
+        self._shelf = Shelf(self._main, self.content, self.deleted, readers, self._clock, self._pause)
         if self._reactor is not None:
             await self._start_serving(syncers)
 
@@ -173,10 +180,11 @@ class Store:
         self._spools.close()
 
     async def keep_up(self) -> None:
-        """What is done now and then: purge what was condemned, forget old traces."""
+        """What is done now and then: purge what was condemned or deleted long ago, forget old traces."""
         try:
             while await self._main.run("purge_condemned"):
                 pass
+            await self.deleted.expire()
             while await self._main.run("expire_acceptances", self._clock() - _TRACES_KEPT_SECONDS, 500):
                 pass
         except TemporaryFailure as failure:
