@@ -9,7 +9,7 @@ another process.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -64,17 +64,25 @@ class ContentRef:
     """
     Where a message's octets are: `head` (the recipient's own) followed by `octets` of shared content.
 
-    Offsets given to `IContent.read` count from the head's first octet.
+    Offsets count from the head's first octet. `at_hand` is the shared content itself, where it is small and came along.
     """
 
     id: int
     octets: int
     head: bytes = b""
+    at_hand: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def total_octets(self) -> int:
         """RFC822.SIZE."""
         return len(self.head) + self.octets
+
+    def read_at_hand(self, offset: int = 0, length: int | None = None) -> bytes | None:
+        """What `IContent.read` gives, without waiting; None where it is not at hand."""
+        if self.at_hand is None:
+            return None
+        whole = self.head + self.at_hand if self.head else self.at_hand
+        return whole[offset : None if length is None else offset + length]
 
 
 class ISpool(Interface):
@@ -333,6 +341,9 @@ class IMailbox(Interface):
         Status and all UIDs, of one instant. With `claim_recent` later callers see the
         messages as no longer recent (SELECT does, EXAMINE and STATUS do not).
         """
+
+    async def first_unseen() -> int:
+        """UID of the first message without \\Seen; 0 where there is none, or none among the first ten thousand."""
 
     async def states(uids: UIDSet) -> list[MessageState]:
         """Flags and MODSEQs in rising UID order."""

@@ -20,6 +20,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH_NUMBERS = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_TWO_DIGITS = tuple(f"{number:02}" for number in range(60))
+_MINUTES = tuple(f"{hour:02}:{minute}:" for hour in range(24) for minute in _TWO_DIGITS)
 
 # RFC 5322 4.3: these names have a meaning; the military letters do not ("-0000"), nor does any other name.
 _ZONE_HOURS = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}
@@ -232,7 +234,8 @@ def _internal_day(day: int) -> str:
 
 
 def _clock(second: int) -> str:
-    return f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    minute, second = divmod(second, 60)
+    return _MINUTES[minute] + _TWO_DIGITS[second]
 
 
 def _zone(minutes: int) -> str:

@@ -253,6 +253,15 @@ class Driver(Protocol):
             self._drained = Deferred()
             await self._drained
 
+    async def breathe(self) -> None:
+        """
+        Flush, wait while the transport's buffer is full, and let others go when half of the slice is used up: for a
+        handler that works in steps of up to the other half.
+        """
+        await self.drained()
+        if self.reactor.seconds() > self._slice_end - SLICE_SECONDS / 2:
+            await self.let_others_go()
+
     async def let_others_go(self) -> None:
         """Flush, and wait for one turn of the reactor; for a handler that computes for long without another wait."""
         self.flush()

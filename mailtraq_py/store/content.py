@@ -99,6 +99,9 @@ class Content:
 
     async def read(self, content: ContentRef, offset: int = 0, length: int | None = None) -> bytes:
         """See `IContent`."""
+        at_hand = content.read_at_hand(offset, length)
+        if at_hand is not None:
+            return at_hand
         end = content.total_octets if length is None else min(content.total_octets, offset + length)
         head = content.head[offset:end]
         start, stop = max(0, offset - len(content.head)), max(0, end - len(content.head))

@@ -51,10 +51,10 @@ from .sql.rows import Row
 from .workers import Workers
 
 _READ_SLICE = 500
-_STORE_SLICE = 5000
+_STORE_SLICE = 10_000
 _EXPUNGE_SLICE = 500
 _SCAN_SLICE = 5000
-_GAPS_INLINE = 5000
+_FIRST_UNSEEN_ROWS = 10_000
 _UID_MAX = 0xFFFFFFFF
 
 _log = Logger()
@@ -214,6 +214,11 @@ class Mailbox:
         claimed = await self._database.run("claim_recent", self.id)
         status, uids = await self._select()
         return replace(status, first_recent=claimed), uids
+
+    async def first_unseen(self) -> int:
+        """See `IMailbox`."""
+        uid: int = self._database.read("first_unseen", self.id, _FIRST_UNSEEN_ROWS)
+        return uid
 
     async def states(self, uids: UIDSet) -> list[MessageState]:
         """See `IMailbox`."""
@@ -415,10 +420,14 @@ def _after(uids: UIDSet, uid: int) -> UIDSet:
     return uids.intersection(UIDSet(((uid + 1, _UID_MAX),)))
 
 
+def _content(number: int, octets: int, head: bytes | None, at_hand: bytes | None) -> ContentRef:
+    return ContentRef(number, octets - len(head), head, at_hand) if head else ContentRef(number, octets, b"", at_hand)
+
+
 # How many SQL columns each column takes, where it is not one, and how its value is made of them.
 _CONVERSIONS: dict[str, tuple[int, Callable[..., object]]] = {
     "flags": (2, _flags),
-    "content": (3, lambda number, octets, head: ContentRef(number, octets - len(head or b""), head or b"")),
+    "content": (4, _content),
     "email_id": (2, lambda number, head: f"M{number:x}-{head}"),
     "thread_id": (1, lambda number: f"T{number:x}"),
 }

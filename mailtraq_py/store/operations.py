@@ -60,6 +60,7 @@ READS: dict[str, Callable[..., Any]] = {
         messages.changes_after,
         messages.fetch_rows,
         messages.list_uids,
+        messages.first_unseen,
         messages.select_rows,
         messages.state_rows,
         messages.vanished_between,

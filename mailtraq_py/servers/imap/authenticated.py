@@ -7,9 +7,8 @@ RFC 3501 6.3, RFC 2342, RFC 3348, RFC 5161, RFC 6154
 from __future__ import annotations
 
 from mailtraq_py.interfaces.store import MailboxInfo, MailboxStatus
-from mailtraq_py.mail.flags import SEEN, SYSTEM_FLAGS
+from mailtraq_py.mail.flags import SYSTEM_FLAGS
 from mailtraq_py.mail.mailbox import parent_name
-from mailtraq_py.mail.search import HasFlag, Not
 from mailtraq_py.wire.imap import commands, responses
 from mailtraq_py.wire.imap.mailboxname import ListPattern
 from mailtraq_py.wire.imap.states import State
@@ -20,9 +19,6 @@ from .selection import Selection
 
 # Keywords that clients use everywhere; any other may be set too (\*).
 _FLAGS = " ".join((*SYSTEM_FLAGS, "$Forwarded", "$MDNSent", "$Junk", "$NotJunk"))
-
-# Above this the first unseen message is not looked for: the answer may leave it out (RFC 3501 6.3.1).
-_FIRST_UNSEEN_MAX_MESSAGES = 20_000
 
 
 async def select(dialogue: Dialogue, command: commands.Select) -> None:
@@ -73,15 +69,12 @@ async def select(dialogue: Dialogue, command: commands.Select) -> None:
 
 
 async def _first_unseen(selection: Selection, status: MailboxStatus) -> int:
-    """The number of the first message without \\Seen; 0 for none, or when it would be long in coming."""
+    """The number of the first message without \\Seen; 0 for none, or when it is far back (RFC 3501 6.3.1 allows it)."""
     if not status.unseen or not status.messages:
         return 0
     if status.unseen == status.messages:
         return 1
-    if status.messages > _FIRST_UNSEEN_MAX_MESSAGES:
-        return 0
-    unseen = await selection.mailbox.search(Not(HasFlag(SEEN)), 0.0)
-    return selection.view.number_of(unseen.ranges[0][0]) if unseen else 0
+    return selection.view.number_of(await selection.mailbox.first_unseen())
 
 
 async def create(dialogue: Dialogue, command: commands.Create) -> None:

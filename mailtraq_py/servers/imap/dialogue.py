@@ -240,11 +240,8 @@ class Dialogue:
         self.end_if_gone()
 
     async def breathe(self) -> None:
-        """Send what there is, wait while the client is slow, and let the others have their turn."""
-        await self.driver.drained()
-        turn: Deferred[None] = Deferred()
-        self.around.reactor.callLater(0, turn.callback, None)
-        await turn
+        """Send what there is, wait while the client is slow, and let the others have their turn when it is time."""
+        await self.driver.breathe()
 
     def must_be_there(self) -> None:
         """

@@ -94,13 +94,16 @@ async def _send_with_bodies(dialogue: Dialogue, plan: Plan, rows: list[Row], num
         pieces = [plan.beginning(row, number, first_recent)]
         for place, body in enumerate(plan.bodies):
             pieces.append((b" " if place else b"") + body.label + b" ")
-            found = await _find_body(dialogue, plan, row, body)
+            found = _find_body(plan, row, body)
             if isinstance(found, OctetRange):
-                pieces.append(b"{%d}\r\n" % found.octets)
-                dialogue.core.send(b"".join(pieces))
-                pieces.clear()
-                await _stream(dialogue, row[plan.content], found)
-                continue
+                if found.octets > PIECE_OCTETS and not body.section.names:
+                    pieces.append(b"{%d}\r\n" % found.octets)
+                    dialogue.core.send(b"".join(pieces))
+                    pieces.clear()
+                    await _stream(dialogue, row[plan.content], found)
+                    continue
+                octets = await dialogue.around.content.read(row[plan.content], found.offset, found.octets)
+                found = _printed(octets, body)
             pieces.append(found)
             if len(found) > FLUSH_OCTETS:
                 dialogue.core.send(b"".join(pieces))
@@ -140,8 +143,8 @@ def _untold(plan: Plan, state: MessageState, first_recent: int, condstore: bool)
     return b"".join(pieces)
 
 
-async def _find_body(dialogue: Dialogue, plan: Plan, row: Row, body: BodyItem) -> bytes | OctetRange:
-    """A section as the response has it, or, when it is large, the range that is to be streamed."""
+def _find_body(plan: Plan, row: Row, body: BodyItem) -> bytes | OctetRange:
+    """A section as the response has it, or the range that has to be read for it."""
     content: ContentRef = row[plan.content]
     section = body.section
     if plan.fields >= 0 and are_usual(section):
@@ -158,13 +161,19 @@ async def _find_body(dialogue: Dialogue, plan: Plan, row: Row, body: BodyItem) -
     if place is None:
         return b"NIL"
     if section.names:
-        header = await dialogue.around.content.read(content, place.offset, min(place.octets, HEADER_MAX_OCTETS))
-        return _literal(filter_fields(header, section.names, section.kind == "HEADER.FIELDS"), body)
-    if body.partial is not None:
+        place = OctetRange(place.offset, min(place.octets, HEADER_MAX_OCTETS))
+    elif body.partial is not None:
         place = place.partial(*body.partial)
-    if place.octets > PIECE_OCTETS:
-        return place
-    return responses.literal(await dialogue.around.content.read(content, place.offset, place.octets))
+    octets = content.read_at_hand(place.offset, place.octets)
+    return place if octets is None else _printed(octets, body)
+
+
+def _printed(octets: bytes, body: BodyItem) -> bytes:
+    """The octets of the range that `_find_body` found, as the response has them."""
+    section = body.section
+    if section.names:
+        return _literal(filter_fields(octets, section.names, section.kind == "HEADER.FIELDS"), body)
+    return responses.literal(octets)
 
 
 def _literal(octets: bytes, body: BodyItem) -> bytes:

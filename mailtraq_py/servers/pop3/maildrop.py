@@ -2,8 +2,8 @@
 INBOX as a POP3 session sees it: the messages that were there at the login, numbered from 1, for the whole session.
 
 Of each message only UID and size are kept (12 octets), so that a maildrop of a million messages costs 12 MB and not a
-gigabyte. Where contents lie is read in batches ahead of the RETRs that follow one another, and forgotten
-when the mailbox changes. Nothing is deleted before `commit`.
+gigabyte. Where contents lie, and small ones themselves, are read in batches ahead of the RETRs that follow one another,
+and forgotten when the mailbox changes. Nothing is deleted before `commit`.
 
 RFC 1939 3, 5, 6, 7
 """
@@ -19,7 +19,7 @@ from mailtraq_py.mail.mailbox import INBOX
 from mailtraq_py.mail.uidset import UIDSet
 
 SIZES_BATCH = 2000
-CONTENTS_BATCH = 100
+CONTENTS_BATCH = 20
 LINES_BATCH = 4096
 
 
@@ -99,6 +99,11 @@ class Maildrop:
         if uid not in self._ahead:
             await self._read_ahead(number)
         return self._ahead.get(uid)
+
+    def octets_at_hand(self, number: int) -> bytes | None:
+        """A small message that is there, not marked and was read ahead; else None."""
+        found = self._ahead.get(self._uids[number - 1]) if number in self else None
+        return None if found is None else found[0].read_at_hand()
 
     def forget_contents(self) -> None:
         """The mailbox changed: what was read ahead may be gone."""

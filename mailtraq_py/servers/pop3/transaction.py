@@ -23,6 +23,7 @@ from mailtraq_py.wire.pop3.server import POP3Server
 from .maildrop import Maildrop
 
 PIECE_OCTETS = 256 * 1024
+_FOLLOWS = "Message follows"
 LINE_OCTETS = 128  # a guess, by which TOP decides how much to read at once
 
 
@@ -100,7 +101,17 @@ class Transaction:
             self._core.add_lines(piece)
         self._core.end_lines()
 
-    async def _retr(self, command: Retr) -> None:
+    def _retr(self, command: Retr) -> Awaitable[None] | None:
+        octets = self.maildrop.octets_at_hand(command.number)
+        if octets is None:
+            return self._retrieve(command)
+        self._core.begin_lines(_FOLLOWS)
+        self._core.add_message(octets)
+        self._core.end_lines()
+        self.retrieved += 1
+        return None
+
+    async def _retrieve(self, command: Retr) -> None:
         found = await self._find(command.number)
         if found is not None:
             content, _ = found
@@ -139,7 +150,7 @@ class Transaction:
             if offset:
                 await self._driver.drained()
             else:
-                self._core.begin_lines("Message follows")
+                self._core.begin_lines(_FOLLOWS)
             offset += len(piece)
             sent, lines = _cut_lines(piece, wanted, lines)
             self._core.add_message(sent)

@@ -8,7 +8,9 @@ RFC 9051 6.4.6, RFC 7162 3.1.3
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.uidset import Range, UIDSet
@@ -18,6 +20,8 @@ from .messages import state_rows
 from .rows import Cursor, Row, Written, update_from
 
 _ALL_BITS = 31
+_ANY_MOD_SEQ = 1 << 62
+_FLAGS_OF = itemgetter(2, 3)
 
 
 def store_flags(
@@ -48,38 +52,31 @@ def store_flags(
     if unchanged_since is not None:
         modified = [row[0] for row in rows if row[1] > unchanged_since]
         rows = [row for row in rows if row[1] <= unchanged_since]
+    if not rows:
+        return Written(([], modified, goes_on, mailbox.highest_mod_seq, mailbox.highest_mod_seq))
     keep, add = _masks(StoreOperation(operation), bits)
     before = mailbox.highest_mod_seq
-    states: list[Row] = []
-    by_bits: list[int] = []
-    by_row: list[Row] = []
-    mod_seq = 0
     # What becomes of flags, by what they were: a whole mailbox shares a few sets.
-    known: dict[tuple[int, str], tuple[int, str]] = {}
-    for row in rows:
-        uid, _, old_bits, old_keywords = row
-        new = known.get((old_bits, old_keywords))
-        if new is None:
-            new = (old_bits & keep | add, _keywords(StoreOperation(operation), old_keywords, keywords))
-            known[old_bits, old_keywords] = new
-        new_bits, new_keywords = new
-        if new_bits == old_bits and new_keywords == old_keywords:
-            states.append(row)
-            continue
-        mod_seq = mod_seq or ledger.touch(mailbox)
-        if new_bits != old_bits:
-            mailbox.unseen += (old_bits & SEEN_BIT) - (new_bits & SEEN_BIT)
-            mailbox.deleted += ((new_bits & DELETED_BIT) - (old_bits & DELETED_BIT)) // DELETED_BIT
-        states.append((uid, mod_seq, new_bits, new_keywords))
-        if new_keywords == old_keywords:
-            by_bits.append(uid)
-        else:
-            by_row.append((mailbox_id, uid, mod_seq, new_bits, new_keywords))
-    for low, high in UIDSet.from_numbers(by_bits).ranges:
-        cursor.execute(
-            "UPDATE messages SET flags = flags & ? | ?, mod_seq = ? WHERE mailbox_id = ? AND uid BETWEEN ? AND ?",
-            (keep, add, mod_seq, mailbox_id, low, high),
-        )
+    becomes: dict[Row, tuple[int, str]] = {}
+    for old, count in Counter(map(_FLAGS_OF, rows)).items():
+        new = (old[0] & keep | add, _keywords(StoreOperation(operation), old[1], keywords))
+        if new != old:
+            becomes[old] = new
+            mailbox.unseen += count * ((old[0] & SEEN_BIT) - (new[0] & SEEN_BIT))
+            mailbox.deleted += count * ((new[0] & DELETED_BIT) - (old[0] & DELETED_BIT)) // DELETED_BIT
+    mod_seq = ledger.touch(mailbox) if becomes else 0
+    states = [(row[0], mod_seq, *becomes[row[2:]]) if row[2:] in becomes else row for row in rows]
+    by_row: list[Row] = []
+    if any(new[1] != old[1] for old, new in becomes.items()):
+        by_row = [(mailbox_id, *new) for old, new in zip(rows, states, strict=True) if new[3] != old[3]]
+    if any(new[0] != old[0] for old, new in becomes.items()):
+        bound = _ANY_MOD_SEQ if unchanged_since is None else unchanged_since
+        for low, high in UIDSet(tuple(ranges)).intersection(UIDSet(((rows[0][0], rows[-1][0]),))).ranges:
+            cursor.execute(
+                "UPDATE messages SET flags = (flags & ? | ?), mod_seq = ? WHERE mailbox_id = ?"
+                " AND uid BETWEEN ? AND ? AND (flags & ? | ?) <> flags AND mod_seq <= ?",
+                (keep, add, mod_seq, mailbox_id, low, high, keep, add, bound),
+            )
     update_from(
         cursor,
         "UPDATE messages SET mod_seq = given.column3, flags = given.column4, keywords = given.column5",

@@ -15,10 +15,13 @@ from mailtraq_py.interfaces.failures import NoSuchMailbox, OverQuota
 from mailtraq_py.mail.uidset import Range, UIDSet
 
 from .acceptance import MESSAGE_COLUMNS
-from .content import add_references, release
-from .ledger import DELETED_BIT, MAILBOX_COLUMNS, Ledger, MailboxCounters
+from .content import COMPRESSION_NONE, add_references, release
+from .ledger import DELETED_BIT, MAILBOX_COLUMNS, SEEN_BIT, Ledger, MailboxCounters
 from .rows import Cursor, Row, Written, every, insert, lock_rows, one
 
+# What comes along with its row: there are many rows at once.
+_AT_HAND_OCTETS = 16 * 1024
+_IS_SMALL = f"c.octets <= {_AT_HAND_OCTETS} AND c.compression = {COMPRESSION_NONE}"
 # SQL of each column but the UID by the name of `interfaces.store.Column`; FLAGS and CONTENT take more than one.
 _EXPRESSIONS = {
     "mod_seq": "m.mod_seq",
@@ -26,7 +29,7 @@ _EXPRESSIONS = {
     "internal_date": "m.internal_date",
     "save_date": "m.save_date",
     "octets": "m.octets",
-    "content": "m.content_id, m.octets, h.head",
+    "content": "m.content_id, m.octets, h.head, o.octets",
     "envelope": "c.envelope",
     "body": "c.body",
     "body_structure": "c.body_structure",
@@ -42,7 +45,7 @@ _EXPRESSIONS = {
     "references": "c.reference_ids",
 }
 _OF_CONTENT = {
-    "envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id",
+    "content", "envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id",
     "sent", "subject", "message_id", "in_reply_to", "references",
 }  # fmt: skip
 
@@ -78,6 +81,17 @@ def select_rows(cursor: Cursor, mailbox_id: int) -> tuple[Row, int, int, str] | 
 def list_uids(cursor: Cursor, mailbox_id: int) -> list[int]:
     """All UIDs, read from the messages themselves."""
     return [row[0] for row in every(cursor, "SELECT uid FROM messages WHERE mailbox_id = ?", (mailbox_id,))]
+
+
+def first_unseen(cursor: Cursor, mailbox_id: int, limit: int) -> int:
+    """UID of the first message without \\Seen among the first `limit`, or 0."""
+    row = one(
+        cursor,
+        "SELECT min(uid) FROM (SELECT uid, flags FROM messages WHERE mailbox_id = ? ORDER BY uid LIMIT ?) AS first"
+        f" WHERE flags & {SEEN_BIT} = 0",
+        (mailbox_id, limit),
+    )
+    return row[0] or 0 if row else 0
 
 
 def state_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: int) -> list[Row]:
@@ -122,20 +136,19 @@ def changes_after(
         return highest, changed, [], 0
     if since >= changed:
         return highest, changed, _newest(cursor, columns, mailbox_id, since), 0
-    (end,) = one(
+    first, last = one(
         cursor,
-        "SELECT max(uid) FROM"
-        " (SELECT uid FROM messages WHERE mailbox_id = ? AND uid > ? ORDER BY uid LIMIT ?) AS slice",
-        (mailbox_id, after_uid, limit),
-    ) or (None,)
-    if end is None:
+        "SELECT min(uid), (SELECT max(uid) FROM messages WHERE mailbox_id = ?) FROM messages"
+        " WHERE mailbox_id = ? AND uid > ?",
+        (mailbox_id, mailbox_id, after_uid),
+    ) or (None, None)
+    if first is None:
         return highest, changed, [], 0
+    end = first + limit - 1
     rows = every(
-        cursor,
-        f"{columns} AND uid > ? AND uid <= ? AND mod_seq > ? ORDER BY uid",
-        (mailbox_id, after_uid, end, since),
+        cursor, f"{columns} AND uid BETWEEN ? AND ? AND mod_seq > ? ORDER BY uid", (mailbox_id, first, end, since)
     )
-    return highest, changed, rows, end
+    return highest, changed, rows, end if end < last else 0
 
 
 def vanished_between(cursor: Cursor, mailbox_id: int, since: int, until: int) -> list[Row]:
@@ -353,4 +366,5 @@ def _selection(columns: tuple[str, ...]) -> str:
         selection += " JOIN contents c ON c.id = m.content_id"
     if "content" in columns:
         selection += " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head"
+        selection += f" LEFT JOIN content_octets o ON o.content_id = m.content_id AND {_IS_SMALL}"
     return selection

@@ -113,7 +113,7 @@ def vanished(uids: UIDSet, earlier: bool = False) -> bytes:
 
 
 def flag_updates(
-    updates: Iterable[tuple[int, MessageState]], first_recent: int, with_uid: bool, with_mod_seq: bool = False
+    updates: Sequence[tuple[int, MessageState]], first_recent: int, with_uid: bool, with_mod_seq: bool = False
 ) -> bytes:
     """
     FETCH responses with FLAGS.
@@ -124,27 +124,17 @@ def flag_updates(
         with_uid: name the UID too, as UID commands do (RFC 3501 6.4.8).
         with_mod_seq: name UID and MODSEQ (RFC 7162 3.2.4).
     """
+    if not updates:
+        return b""
+    numbers, states = zip(*updates, strict=True)
+    uids, mod_seqs, flags = zip(*states, strict=True)
+    lists = map(flag_list, flags, map(first_recent.__le__, uids))
+    line, columns = b"* %d FETCH (FLAGS %b)\r\n", [numbers, lists]
     if with_mod_seq:
-        return b"".join(
-            [
-                b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n"
-                % (number, uid, mod_seq, flag_list(flags, uid >= first_recent))
-                for number, (uid, mod_seq, flags) in updates
-            ]
-        )
-    if with_uid:
-        return b"".join(
-            [
-                b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number, uid, flag_list(flags, uid >= first_recent))
-                for number, (uid, _, flags) in updates
-            ]
-        )
-    return b"".join(
-        [
-            b"* %d FETCH (FLAGS %b)\r\n" % (number, flag_list(flags, uid >= first_recent))
-            for number, (uid, _, flags) in updates
-        ]
-    )
+        line, columns = b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n", [numbers, uids, mod_seqs, lists]
+    elif with_uid:
+        line, columns = b"* %d FETCH (UID %d FLAGS %b)\r\n", [numbers, uids, lists]
+    return b"".join(map(line.__mod__, zip(*columns, strict=True)))
 
 
 def mod_seq_updates(updates: Iterable[tuple[int, MessageState]]) -> bytes:
