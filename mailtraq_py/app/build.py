@@ -14,6 +14,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -31,6 +32,7 @@ from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.history import DecisionHistory
+from mailtraq_py.policy.patience import Patience
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import FixedLogin, PolicySettings
 from mailtraq_py.queue.attempt import Carrier
@@ -201,7 +203,7 @@ class Server:
             self._recent,
             number,
             bans=self._store.failures,
-            clock=self._reactor,
+            waiting=partial(Patience, self._reactor),
             note=None if self._history is None else self._history.note,
         )
 

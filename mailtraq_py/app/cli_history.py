@@ -41,11 +41,12 @@ def policy_diff(since: str, examples: int, config: str | None, as_json: bool) ->
     from mailtraq_py.interfaces.failures import TemporaryFailure
     from mailtraq_py.policy.problems import BadPolicy
     from mailtraq_py.policy.whatif import Replay
-    from mailtraq_py.store.immediate import run_now
+    from mailtraq_py.store.now import run_now
 
     from .config import ConfigurationError
     from .judging import judge
-    from .offline import StoreUnusable, offline_store
+    from .location import StoreUnusable
+    from .offline import offline_store
     from .recipients import recipient_settings, ruled
     from .settings import policy_settings
 

@@ -78,10 +78,23 @@ def read_configuration(config: str | None) -> Configuration:
     Raises:
         Unusable: with every error in it.
     """
-    from .config import ConfigurationError, load_given
+    configuration = look_at_configuration(config)
+    if configuration.problems:
+        raise Unusable("\n".join(map(str, configuration.problems)))
+    return configuration
+
+
+def look_at_configuration(config: str | None) -> Configuration:
+    """
+    The same, but what is wrong stands in `problems`.
+
+    Raises:
+        Unusable: there is nothing to read.
+    """
+    from .config import ConfigurationError, look_at_given
 
     try:
-        configuration = load_given(config)
+        configuration = look_at_given(config)
     except ConfigurationError as error:
         raise Unusable(str(error)) from None
     become_owner(configuration.location)

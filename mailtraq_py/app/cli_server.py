@@ -60,7 +60,7 @@ def trial(directory: Path) -> None:
     It hosts example.test with the accounts alice and bob; mail for elsewhere does not leave the machine.
     """
     from .config import ConfigurationError
-    from .offline import StoreUnusable
+    from .location import StoreUnusable
     from .service import CannotStart
     from .trial import run_trial
 

@@ -38,7 +38,7 @@ class OpenStore:
         """
         from mailtraq_py.interfaces.failures import TemporaryFailure
         from mailtraq_py.store import administration
-        from mailtraq_py.store.immediate import run_now
+        from mailtraq_py.store.now import run_now
 
         try:
             return run_now(coroutine)
@@ -57,7 +57,8 @@ def open_store(config: str | None) -> Iterator[OpenStore]:
         Unusable: the configuration does not say where it is.
         Refused: the store cannot be opened.
     """
-    from .offline import StoreUnusable, offline_store
+    from .location import StoreUnusable
+    from .offline import offline_store
 
     location = find_location(config)
     try:

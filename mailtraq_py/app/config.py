@@ -94,6 +94,10 @@ class Configuration:
         """Something wrong with this key."""
         return ConfigurationProblem(str(self.file), self.line(*path), print_path(path), reason)
 
+    def is_wrong(self, *path: str | int) -> bool:
+        """Whether this key is among the problems."""
+        return bool(self.problems) and print_path(path) in {problem.key for problem in self.problems}
+
     def services(self) -> Iterator[tuple[KeyPath, Service]]:
         """Every service with the path of its table."""
         for word in ("smtp", "pop3", "imap"):

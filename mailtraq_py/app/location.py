@@ -24,6 +24,10 @@ class NoConfiguration(Exception):
     """There is no file, or it says nothing usable of where the store is; the message says which and why."""
 
 
+class StoreUnusable(Exception):
+    """The store cannot be opened; the message says which and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """

@@ -9,16 +9,12 @@ from contextlib import contextmanager
 
 import apsw
 
-from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.migrate import StoreRefused
+from mailtraq_py.store.now import run_now
 from mailtraq_py.store.sqlite import LibraryTooOld
 from mailtraq_py.store.store import Store
 
-from .location import Location
-
-
-class StoreUnusable(Exception):
-    """The store cannot be opened; the message says which and why."""
+from .location import Location, StoreUnusable
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mailtraq_py.delivery.journal import JournalSettings
+from mailtraq_py.delivery.settings import JournalSettings
 from mailtraq_py.interfaces.directory import Destination, Expansion, IDirectory, LocalMailbox, RecipientRules
 from mailtraq_py.mail.address import Address, fold_domain, parse_address
 from mailtraq_py.mail.addresspattern import ARROW, Rewriting, parse_rewriting, split_rule
@@ -16,7 +16,7 @@ from mailtraq_py.mail.aliasfile import AliasTable, BadAliases, parse_aliases
 from mailtraq_py.mail.domaintable import DomainTable, fold_domain_entry
 from mailtraq_py.mail.envelope import ForwardPath
 from mailtraq_py.policy.settings import ListUnreadable
-from mailtraq_py.store.directory import Directory
+from mailtraq_py.store.lookup import Lookup
 
 from .config import Configuration, ConfigurationError
 from .listen import parse_listen
@@ -37,22 +37,34 @@ class RecipientSettings:
     routes: DomainTable[str]
 
 
-def recipient_settings(configuration: Configuration, lists: ListFiles | None = None) -> RecipientSettings:
+def recipient_settings(
+    configuration: Configuration, lists: ListFiles | None = None, problems: list[Any] | None = None
+) -> RecipientSettings:
     """
     All that the configuration says of recipients.
 
     Args:
         lists: what was read of files already; takes what is read now.
+        problems: takes what is wrong, which is then left out and not raised.
 
     Raises:
         ConfigurationError: with every bad rule, those of the alias file with its lines.
     """
-    return _Reader(configuration, lists or ListFiles()).read()
+    reader = _Reader(configuration, lists or ListFiles())
+    settings = reader.read()
+    if problems is not None:
+        problems += reader.problems
+    elif reader.problems:
+        raise ConfigurationError(reader.problems)
+    return settings
 
 
 def ruled(directory: IDirectory, rules: RecipientRules) -> IDirectory:
     """The same directory under other rules; one that knows nobody stays as it is."""
-    return directory.with_rules(rules) if isinstance(directory, Directory) else directory
+    if not isinstance(directory, Lookup):
+        return directory
+    other: IDirectory = directory.with_rules(rules)
+    return other
 
 
 async def doubts(configuration: Configuration, directory: IDirectory, settings: RecipientSettings) -> list[str]:
@@ -80,7 +92,7 @@ class _Reader:
     def __init__(self, configuration: Configuration, lists: ListFiles) -> None:
         self._configuration = configuration
         self._lists = lists
-        self._problems: list[object] = []
+        self.problems: list[Any] = []
 
     def read(self) -> RecipientSettings:
         """The whole."""
@@ -97,18 +109,18 @@ class _Reader:
         )
         senders = Rewriting(tuple(self._rules("rewrite_senders", table.rewrite_senders, parse_rewriting)))
         journal = JournalSettings(_address(keys.journal.copy_inbound), _address(keys.journal.copy_outbound))
-        if self._problems:
-            raise ConfigurationError(self._problems)
         return RecipientSettings(rules, senders, journal, DomainTable((name, host) for name, host in backup if host))
 
     def _rules(self, key: str, texts: Sequence[str], parse: Callable[[str], _T]) -> list[_T]:
         found = []
         for index, text in enumerate(texts):
+            if self._configuration.is_wrong("recipients", key, index):
+                continue
             try:
                 found.append(parse(text))
             except ValueError as error:
                 problem = self._configuration.problem(f'"{text}": {error}', "recipients", key, index)
-                self._problems.append(problem)
+                self.problems.append(problem)
         return found
 
     def _aliases(self, name: str) -> AliasTable:
@@ -117,7 +129,7 @@ class _Reader:
         try:
             return parse_aliases(str(self._configuration.path(name)), self._read_file)
         except BadAliases as error:
-            self._problems.extend(error.problems)
+            self.problems.extend(error.problems)
             return AliasTable()
 
     def _read_file(self, name: str, named_by: str) -> tuple[str, str]:

@@ -39,10 +39,11 @@ from .binding import BoundSocket, CannotBind, bind_all, close_all
 from .build import Server
 from .certificates import read_certificates
 from .config import Configuration, ConfigurationError
-from .judging import hosted, judge
+from .hosted import hosted
+from .judging import judge
 from .listfiles import ListFiles
+from .location import StoreUnusable
 from .logs import LogFile, LogLines
-from .offline import StoreUnusable
 from .pidfile import AlreadyRunning, PidFile
 from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
 from .reload import Reloads

@@ -38,17 +38,26 @@ _RELAYS = {
 _Settings = TypeVar("_Settings")
 
 
-def policy_settings(configuration: Configuration, lists: ListFiles | None = None) -> policy.PolicySettings:
+def policy_settings(
+    configuration: Configuration, lists: ListFiles | None = None, problems: list[Any] | None = None
+) -> policy.PolicySettings:
     """
     All that policy is built from.
 
     Args:
         lists: what was read of list files already; takes what is read now.
+        problems: takes what is wrong, which is then left out and not raised.
 
     Raises:
         ConfigurationError: list files that cannot be read.
     """
-    return _PolicyReader(configuration, lists or ListFiles()).read()
+    reader = _PolicyReader(configuration, lists or ListFiles())
+    settings = reader.read()
+    if problems is not None:
+        problems += reader.problems
+    elif reader.problems:
+        raise ConfigurationError(reader.problems)
+    return settings
 
 
 def outbound_settings(configuration: Configuration) -> OutboundSettings:
@@ -81,12 +90,12 @@ class _PolicyReader:
     def __init__(self, configuration: Configuration, lists: ListFiles) -> None:
         self._configuration = configuration
         self._lists = lists
-        self._problems: list[ConfigurationProblem] = []
+        self.problems: list[ConfigurationProblem] = []
 
     def read(self) -> policy.PolicySettings:
         """The whole."""
         keys = self._configuration.keys
-        settings = self._fill(
+        return self._fill(
             policy.PolicySettings,
             keys,
             (),
@@ -100,9 +109,6 @@ class _PolicyReader:
             journal=self._fill(policy.JournalSettings, keys.journal, ("journal",)),
             file=str(self._configuration.file),
         )
-        if self._problems:
-            raise ConfigurationError(self._problems)
-        return settings
 
     def _service(self, path: KeyPath, service: sections.Service) -> policy.ServiceSettings:
         protocol = PROTOCOLS[str(path[0])]
@@ -162,6 +168,8 @@ class _PolicyReader:
             return tuple(Entry(text, file, key) for text in texts)
         entries: list[Entry] = []
         for index, text in enumerate(texts):
+            if configuration.is_wrong(*path, index):
+                continue
             if text.startswith(ENTRY_PREFIX):
                 entries += self._list_file(text.removeprefix(ENTRY_PREFIX), (*path, index))
             else:
@@ -178,7 +186,7 @@ class _PolicyReader:
             reason = f"{file} {error}"
         except OSError as error:
             reason = f"{file}: {error.strerror}"
-        self._problems.append(self._configuration.problem(reason, *path))
+        self.problems.append(self._configuration.problem(reason, *path))
         return ()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet import reactor as installed_reactor
 from twisted.logger import globalLogBeginner
 
-from mailtraq_py.store.immediate import run_now
+from mailtraq_py.store.now import run_now
 
 from .config import Configuration, load
 from .installation import CONFIGURATION_NAME, install

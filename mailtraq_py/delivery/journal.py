@@ -30,17 +30,10 @@ from mailtraq_py.mail.mailbox import INBOX
 from mailtraq_py.mail.trace import delivered_to_field, return_path_field
 
 from .routing import Routes
+from .settings import JournalSettings
 
 FIELD = b"X-Mailtraq-Journal"
 TOKEN_SIZE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class JournalSettings:
-    """`[journal]`; None copies nothing."""
-
-    copy_inbound: Address | None = None
-    copy_outbound: Address | None = None
 
 
 @dataclass(slots=True)

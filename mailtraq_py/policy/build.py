@@ -8,9 +8,8 @@ are is configuration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-from twisted.internet.interfaces import IReactorTime
 
 from mailtraq_py.interfaces.connection import Protocol, Role
 from mailtraq_py.interfaces.directory import IDirectory
@@ -28,7 +27,6 @@ from .firewallrule import Rule
 from .helo import LocalHeloCheck, ResolvableHeloCheck
 from .largemessages import LargeMessageCheck
 from .mailboxlists import MailboxListsCheck
-from .patience import Patience
 from .presets import compile_relay
 from .problems import BadPolicy, Problems, parse_refusal
 from .quota import QuotaCheck
@@ -59,6 +57,7 @@ from .settings import (
     ServiceSettings,
 )
 from .trust import Trust, own_addresses
+from .waiting import Unbounded, Waiting
 
 
 def build_policy(
@@ -69,7 +68,7 @@ def build_policy(
     number: int,
     *,
     bans: IBans | None = None,
-    clock: IReactorTime | None = None,
+    waiting: Callable[[float], Waiting] = Unbounded,
     note: Note | None = None,
 ) -> Policy:
     """
@@ -78,13 +77,13 @@ def build_policy(
     Args:
         number: the configuration's, put into every verdict.
         bans: what failed recipients are counted in, the same over all reloads; a fresh one where None.
-        clock: bounds the wait for DNS; where None the resolver's own limits do.
+        waiting: bounds the wait of a session for DNS, given its seconds; by default the resolver's own limits do.
         note: is told every decision.
 
     Raises:
         BadPolicy: with every error that was found.
     """
-    return _Builder(settings, directory, resolver, recent, bans, clock).build(number, note)
+    return _Builder(settings, directory, resolver, recent, bans, waiting).build(number, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,14 @@ class _Builder:
         resolver: IResolver,
         recent: IRecentLogins,
         bans: IBans | None,
-        clock: IReactorTime | None,
+        waiting: Callable[[float], Waiting],
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._resolver = resolver
         self._recent = recent
         self._bans = bans or Bans()
-        self._clock = clock
+        self._waiting = waiting
         self._problems = Problems(settings.file)
 
     def build(self, number: int, note: Note | None) -> Policy:
@@ -222,7 +221,7 @@ class _Builder:
         facts = RelayFacts(trust, service.role, shared.grants, self._directory)
         form = compile_relay(service.relay, f"{key}.relay", facts, self._problems)
         grants = shared.grants if "recent_login" in form.words else None
-        patience = Patience(self._clock, service.lists.dns_seconds)
+        patience = self._waiting(service.lists.dns_seconds)
         large = self._large_messages(service, key, trust)
         stages[Stage.HELLO] = self._helo(service, trust, patience)
         stages[Stage.SENDER] = (*large, *self._senders(service, key, trust, shared, grants, patience))
@@ -247,7 +246,7 @@ class _Builder:
         stages[Stage.EXPAND] = (ExpandCheck(outsiders, self._settings.lists_access.remote_expand),)
         stages[Stage.MESSAGE] = (*large, *((blacklisted,) if service.tarpit.delay_seconds > 0 else ()))
 
-    def _helo(self, service: ServiceSettings, trust: Trust, patience: Patience) -> tuple[ICheck, ...]:
+    def _helo(self, service: ServiceSettings, trust: Trust, patience: Waiting) -> tuple[ICheck, ...]:
         checks: list[ICheck] = []
         if service.helo.refuse_local and service.role is Role.MX:
             checks.append(LocalHeloCheck(trust, self._directory, self._hostname()))
@@ -269,7 +268,7 @@ class _Builder:
         trust: Trust,
         shared: _Shared,
         grants: RecentGrants | None,
-        patience: Patience,
+        patience: Waiting,
     ) -> tuple[ICheck, ...]:
         senders = service.senders
         lists = service.lists

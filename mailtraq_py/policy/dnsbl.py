@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
@@ -18,10 +17,10 @@ from mailtraq_py.interfaces.net import IResolver, NoSuchName
 from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
 
 from .firewall import parse_client
-from .patience import Patience
 from .senders import BLACKLISTED
 from .settings import ListsSettings
 from .trust import Trust
+from .waiting import Waiting
 
 
 @implementer(ICheck)
@@ -36,7 +35,7 @@ class DNSListCheck:
     trust: Trust
     settings: ListsSettings
     resolver: IResolver
-    patience: Patience
+    patience: Waiting
     name = "dns_lists"
     can_permit = False
 
@@ -50,8 +49,9 @@ class DNSListCheck:
             return None
         zones = (*self.settings.dns_white, *self.settings.dns_black)
         listed: dict[str, bool] = {}
+        askings = [self._look(zone, reversed_address, listed) for zone in zones]
         with suppress(TemporaryFailure):  # what has been answered until then counts
-            await self.patience.wait(facts.connection.session_id, self._ask_all(reversed_address, zones, listed))
+            await self.patience.wait_for_all(facts.connection.session_id, askings)
         if any(listed.get(zone) for zone in self.settings.dns_white):
             return None
         black = [zone for zone in self.settings.dns_black if listed.get(zone)]
@@ -61,14 +61,9 @@ class DNSListCheck:
         marks = frozenset({f"{BLACKLISTED} {ground}"})
         return Verdict(Opinion.PERMIT, self.name, f"marked {BLACKLISTED}: {ground}", marks=marks)
 
-    async def _ask_all(self, reversed_address: str, zones: tuple[str, ...], listed: dict[str, bool]) -> None:
-        """Put each answer into `listed` as it comes."""
-
-        async def look(zone: str) -> None:
-            listed[zone] = await self._is_listed(f"{reversed_address}.{zone}")
-
-        for asked in [Deferred.fromCoroutine(look(zone)) for zone in zones]:
-            await asked
+    async def _look(self, zone: str, reversed_address: str, listed: dict[str, bool]) -> None:
+        """Put the zone's answer into `listed` when it comes."""
+        listed[zone] = await self._is_listed(f"{reversed_address}.{zone}")
 
     async def _is_listed(self, name: str) -> bool:
         try:

@@ -15,9 +15,9 @@ from mailtraq_py.interfaces.policy import Facts, ICheck, Opinion, Verdict
 from mailtraq_py.mail.address import fold_domain
 from mailtraq_py.mail.reply import Reply
 
-from .patience import Patience
 from .senders import has_mail_host
 from .trust import Trust
+from .waiting import Waiting
 
 
 @implementer(ICheck)
@@ -50,7 +50,7 @@ class ResolvableHeloCheck:
 
     trust: Trust
     resolver: IResolver
-    patience: Patience
+    patience: Waiting
     name = "helo"
     can_permit = False
 

@@ -1,18 +1,19 @@
 """
-How long a session waits for DNS, all its questions together.
+How long a session waits for DNS, all its questions together: the server's `Waiting`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
+
+from .waiting import Asking
 
 T = TypeVar("T")
 
@@ -25,26 +26,19 @@ class Patience:
     gets an answer only where one is at hand. Sessions that waited longest ago are forgotten first.
 
     Args:
-        clock: where it is None nothing is bounded but by the resolver.
+        clock: by which it waits.
         seconds: for a session, in all.
     """
 
     __slots__ = ("_clock", "_seconds", "_spent")
 
-    def __init__(self, clock: IReactorTime | None = None, seconds: float = 5.0) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float = 5.0) -> None:
         self._clock = clock
         self._seconds = seconds
         self._spent: OrderedDict[str, float] = OrderedDict()
 
-    async def wait(self, session: str, asking: Coroutine[Any, Any, T]) -> T:
-        """
-        The answer to a question, or to several asked at once.
-
-        Raises:
-            TemporaryFailure: the session's time is over, or what the question itself raises.
-        """
-        if self._clock is None:
-            return await asking
+    async def wait(self, session: str, asking: Asking[T]) -> T:
+        """See `Waiting`."""
         began = self._clock.seconds()
         answer: Deferred[T] = Deferred.fromCoroutine(asking)
         if not answer.called:
@@ -56,8 +50,17 @@ class Patience:
         finally:
             self._spend(session, self._clock.seconds() - began)
 
+    async def wait_for_all(self, session: str, askings: list[Asking[None]]) -> None:
+        """See `Waiting`."""
+        await self.wait(session, _together(askings))
+
     def _spend(self, session: str, seconds: float) -> None:
         if seconds > 0.0:
             self._spent[session] = self._spent.pop(session, 0.0) + seconds
             if len(self._spent) > _SESSIONS_MAX:
                 self._spent.popitem(last=False)
+
+
+async def _together(askings: list[Asking[None]]) -> None:
+    for asked in [Deferred.fromCoroutine(asking) for asking in askings]:
+        await asked

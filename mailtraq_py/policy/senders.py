@@ -19,9 +19,9 @@ from mailtraq_py.mail.reply import Reply
 
 from .addresslist import AddressList, KillList
 from .firewall import FirewallList
-from .patience import Patience
 from .recentlogin import Clock, RecentGrants
 from .trust import Trust
+from .waiting import Waiting
 
 BLACKLISTED = "blacklisted"
 """The mark of a black-listed session; the grounds follow the word, as in "blacklisted sender x@y"."""
@@ -179,7 +179,7 @@ class ReturnPathCheck:
     trust: Trust
     directory: IDirectory
     resolver: IResolver
-    patience: Patience
+    patience: Waiting
     name = "return_path"
     can_permit = False
 

@@ -19,7 +19,7 @@ from mailtraq_py.mail.address import Address, fold_domain, parse_address
 from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
-from .directory import lists_of
+from .lookup import lists_of
 from .passwords import hash_password
 from .resolution import ALIAS_MEMBERS_MAX, CATCH_ALL, account_of
 from .sql.accounts import ACCOUNT_COLUMNS, Missing, Taken
@@ -282,7 +282,7 @@ class Administration:
 
     async def mailbox_lists(self, address: str) -> MailboxLists:
         """The lists of an account."""
-        return lists_of(self._database, await self.find(address))
+        return lists_of(self._database.read, await self.find(address))
 
     async def set_mailbox_lists(self, address: str, lists: MailboxLists) -> None:
         """Put these lists in place of an account's, in force with the next recipient. Patterns are judged before."""

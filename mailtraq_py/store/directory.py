@@ -1,7 +1,5 @@
 """
-The directory: who we host, and what a forward-path leads to.
-
-Every question is a few point reads on the reactor thread, 2 to 5 microseconds each, of what is committed now.
+The directory: who we host, with their passwords; what a forward-path leads to is in `lookup.py`.
 """
 
 from __future__ import annotations
@@ -10,43 +8,20 @@ import zlib
 
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.directory import (
-    Account,
-    CramSecret,
-    Destination,
-    IDirectory,
-    MailboxLists,
-    RecipientRules,
-)
+from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
 from mailtraq_py.mail.address import fold_local_part, parse_address
-from mailtraq_py.mail.envelope import ForwardPath
 from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
+from .lookup import Lookup, no_pause
 from .passwords import Passwords
-from .resolution import Names, Pause, account_of
+from .resolution import Pause, account_of
 from .sql.accounts import ACCOUNT_COLUMNS
 from .sql.rows import Row
 
-_NO_LISTS = MailboxLists()
-
-
-async def _no_pause() -> None:
-    pass
-
-
-def lists_of(database: Database, account: Account) -> MailboxLists:
-    """The black and white lists of an account."""
-    options, entries = database.read("find_account_lists", account.id) if account.lists_number else (None, ())
-    if options is None:
-        return _NO_LISTS
-    white = tuple(pattern for colour, pattern in entries if colour == "white")
-    black = tuple(pattern for colour, pattern in entries if colour == "black")
-    return MailboxLists(white, black, bool(options[0]), bool(options[1]), options[2])
-
 
 @implementer(IDirectory)
-class Directory:
+class Directory(Lookup):
     """
     See `IDirectory`.
 
@@ -58,55 +33,12 @@ class Directory:
     """
 
     def __init__(
-        self, database: Database, passwords: Passwords, default_domain: str = "", pause: Pause = _no_pause
+        self, database: Database, passwords: Passwords, default_domain: str = "", pause: Pause = no_pause
     ) -> None:
+        super().__init__(database.read, pause)
         self._database = database
         self._passwords = passwords
-        self._pause = pause
-        self._names = Names(database.read, RecipientRules(), pause)
         self.default_domain = default_domain
-
-    @property
-    def rules(self) -> RecipientRules:
-        """What the configuration says of recipients; set as one when it changes."""
-        return self._names.rules
-
-    @rules.setter
-    def rules(self, rules: RecipientRules) -> None:
-        self._names = Names(self._database.read, rules, self._pause)
-
-    def with_rules(self, rules: RecipientRules) -> Directory:
-        """The same directory under other rules; this one keeps its own. The other one waits for nothing."""
-        other = Directory(self._database, self._passwords, self.default_domain)
-        other.rules = rules
-        return other
-
-    async def is_local_domain(self, domain: str) -> bool:
-        """See `IDirectory`."""
-        return self._database.read("find_domain", domain) is not None
-
-    async def find_account(self, address: str) -> Account | None:
-        """See `IDirectory`."""
-        local_part, _, domain = address.rpartition("@")
-        row = self._database.read("find_domain", domain)
-        return self._names.account(row[0], local_part) if row else None
-
-    async def resolve(self, path: ForwardPath) -> Destination:
-        """See `IDirectory`."""
-        return await self._names.resolve(path)
-
-    async def mailbox_lists(self, account: Account) -> MailboxLists:
-        """See `IDirectory`."""
-        return lists_of(self._database, account)
-
-    async def has_room(self, account: Account) -> bool:
-        """See `IDirectory`."""
-        if account.quota_octets is None and account.quota_messages is None:
-            return True
-        octets, messages = self._database.read("account_usage", account.id)
-        return (account.quota_octets is None or octets < account.quota_octets) and (
-            account.quota_messages is None or messages < account.quota_messages
-        )
 
     async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
         """See `IDirectory`."""

@@ -6,15 +6,13 @@ The command line and unit tests use it. It is the same SQL on the same SQLite, i
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 
 from .database import LocalDatabase, news
+from .now import run_now as run_now
 from .sql.rows import Written
-
-T = TypeVar("T")
 
 
 class ImmediateDatabase(LocalDatabase):
@@ -32,19 +30,3 @@ class ImmediateDatabase(LocalDatabase):
         """See `Database`."""
         self._writer.close()
         self._connections.close()
-
-
-def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """
-    Run a coroutine of an immediate store to its end.
-
-    Raises:
-        RuntimeError: it waits for something, so it does not belong here.
-    """
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    coroutine.close()
-    raise RuntimeError("the coroutine waits: only those of an immediate store can run now")

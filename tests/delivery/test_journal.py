@@ -6,8 +6,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.delivery.accept import Accept, AcceptSettings
-from mailtraq_py.delivery.journal import Journal, JournalSettings
+from mailtraq_py.delivery.journal import Journal
 from mailtraq_py.delivery.reports import Reports
+from mailtraq_py.delivery.settings import JournalSettings
 from mailtraq_py.interfaces.directory import Expansion, LocalMailbox, Remote, UnknownUser
 from mailtraq_py.interfaces.queue import Origin
 from mailtraq_py.interfaces.store import NewContent

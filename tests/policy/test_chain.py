@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -21,6 +22,7 @@ from mailtraq_py.mail.envelope import ForwardPath, ReversePath
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.chain import Policy, ServiceChain
 from mailtraq_py.policy.memoryrows import MemoryRows
+from mailtraq_py.policy.patience import Patience
 from mailtraq_py.policy.problems import BadPolicy
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.policy.settings import (
@@ -36,6 +38,7 @@ from mailtraq_py.policy.settings import (
     ServiceSettings,
     entries,
 )
+from mailtraq_py.policy.waiting import Unbounded
 
 from .fakes import Directory, Resolver, run
 
@@ -46,7 +49,8 @@ ALICE = Account(1, "alice@example.test", "example.test")
 def built(settings: PolicySettings, directory: Directory | None = None, clock: Clock | None = None) -> Policy:
     """The policy of settings."""
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: NOW)
-    return build_policy(settings, directory or Directory(), Resolver(), recent, 5, clock=clock)
+    waiting = Unbounded if clock is None else partial(Patience, clock)
+    return build_policy(settings, directory or Directory(), Resolver(), recent, 5, waiting=waiting)
 
 
 def facts_of(client: str = "203.0.113.9", service: str = "mx") -> Facts:
@@ -300,7 +304,8 @@ class DNSLists(SynchronousTestCase):
         """A policy with these lists."""
         settings = PolicySettings("mx.example.test", services=(ServiceSettings("mx", lists=lists),))
         recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: NOW)
-        return build_policy(settings, Directory(), resolver, recent, 5, clock=clock)
+        waiting = Unbounded if clock is None else partial(Patience, clock)
+        return build_policy(settings, Directory(), resolver, recent, 5, waiting=waiting)
 
     def test_dead_server_costs_five_seconds(self) -> None:
         """After dns_seconds the session goes on, unmarked."""

@@ -4,6 +4,7 @@ A session's time for DNS, and what the checks make of its end.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -104,7 +105,7 @@ class DeadServerTests(SynchronousTestCase):
         )
         settings = PolicySettings("mx.example.test", services=(service,))
         recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), clock.seconds)
-        policy = build_policy(settings, Directory(), resolver, recent, 1, clock=clock)
+        policy = build_policy(settings, Directory(), resolver, recent, 1, waiting=partial(Patience, clock))
         path = ReversePath(parse_address("a@b.example"))
         facts = Facts(make_connection(), 0.0, helo="c.outside.example", reverse_path=path)
         verdicts: list[Verdict] = []

@@ -1,0 +1,47 @@
+"""
+`mailtraq check`: what is wrong with a configuration, all of it at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from .certificatecheck import check_certificates
+from .cli_hosted import hosted
+from .cli_options import Unusable, config_option, json_option, look_at_configuration, print_json
+from .config import ConfigurationError
+from .judging import judge
+from .location import StoreUnusable
+
+
+@click.command(epilog="\b\nExample:\n  mailtraq check --config /etc/mailtraq/mailtraq.toml")
+@json_option
+@config_option
+def check(config: str | None, as_json: bool) -> None:
+    """
+    Read the configuration as a start would, with the open-relay proof, and say what is wrong or doubtful.
+
+    Exit code 0: a server may start with it; 2: not.
+    """
+    errors: list[str] = []
+    warnings: tuple[str, ...] = ()
+    file = ""
+    try:
+        configuration = look_at_configuration(config)
+        file = str(configuration.file)
+        errors += check_certificates(configuration)
+        with hosted(configuration.location) as (directory, accounts):
+            warnings = judge(configuration, directory, accounts)
+    except ConfigurationError as error:
+        errors[:0] = error.problems
+    except (Unusable, StoreUnusable) as error:
+        errors += str(error).splitlines()
+    if as_json:
+        print_json({"ok": not errors, "errors": errors, "warnings": warnings})
+    else:
+        for line in (*errors, *(f"warning: {warning}" for warning in warnings)):
+            click.echo(line, err=True)
+        if not errors:
+            click.echo(f"{file}: a server may start with it.")
+    if errors:
+        click.get_current_context().exit(2)
