@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import ssl
 
-from .config import Configuration
+from .config import Configuration, ConfigurationProblem
 from .tomllines import KeyPath
 
 
-def check_certificates(configuration: Configuration) -> list[str]:
+def check_certificates(configuration: Configuration) -> list[ConfigurationProblem]:
     """What is wrong with certificates and keys; files that are missing are the configuration's own problems."""
     tls = configuration.keys.tls
     tables: list[tuple[KeyPath, str, str]] = [(("tls",), tls.certificate, tls.key)]
@@ -21,7 +21,7 @@ def check_certificates(configuration: Configuration) -> list[str]:
             continue
         reason = _judge(str(configuration.path(certificate)), str(configuration.path(key or certificate)))
         if reason:
-            found.append(str(configuration.problem(reason, *path)))
+            found.append(configuration.problem(reason, *path))
     return found
 
 

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from .certificatecheck import check_certificates
 from .cli_hosted import hosted
 from .cli_options import Unusable, config_option, json_option, look_at_configuration, print_json
-from .config import ConfigurationError
+from .config import ConfigurationError, ConfigurationProblem
 from .judging import judge
 from .location import StoreUnusable
 
@@ -23,19 +25,20 @@ def check(config: str | None, as_json: bool) -> None:
 
     Exit code 0: a server may start with it; 2: not.
     """
-    errors: list[str] = []
+    errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    known: tuple[ConfigurationProblem, ...] = ()
     file = ""
     try:
         configuration = look_at_configuration(config)
         file = str(configuration.file)
-        errors += check_certificates(configuration)
+        known = (*configuration.problems, *check_certificates(configuration))
         with hosted(configuration.location) as (directory, accounts):
-            warnings = judge(configuration, directory, accounts)
+            warnings = judge(replace(configuration, problems=known), directory, accounts)
     except ConfigurationError as error:
-        errors[:0] = error.problems
+        errors = error.problems
     except (Unusable, StoreUnusable) as error:
-        errors += str(error).splitlines()
+        errors = (*map(str, known), *str(error).splitlines())
     if as_json:
         print_json({"ok": not errors, "errors": errors, "warnings": warnings})
     else:

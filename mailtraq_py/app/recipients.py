@@ -124,7 +124,7 @@ class _Reader:
         return found
 
     def _aliases(self, name: str) -> AliasTable:
-        if not name:
+        if not name or self._configuration.is_wrong("recipients", "aliases"):
             return AliasTable()
         try:
             return parse_aliases(str(self._configuration.path(name)), self._read_file)

@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
 
-from passlib.context import CryptContext
+from passlib.context import LazyCryptContext
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
@@ -32,7 +32,8 @@ MAX_WAITING_PER_CLIENT = 100
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED_MAX = 20_000
 
-_CONTEXT = CryptContext(
+# Made when a password is first looked at: most calls of the command line never do.
+_CONTEXT = LazyCryptContext(
     schemes=["argon2", "bcrypt", "bcrypt_sha256", "pbkdf2_sha256", "sha512_crypt", "scrypt"],
     default="argon2",
     deprecated="auto",

@@ -64,6 +64,29 @@ class CheckTests(InstallationTestCase):
         errors = self.answer("check", code=2)["errors"]
         self.assertEqual([error.split(":")[1] for error in errors], ["16", "18"])
 
+    def test_one_round(self) -> None:
+        """Types, missing files, list entries, rules for recipients and certificates are told at once, in file order."""
+        (self.folder / "cert.pem").write_text("noise")
+        self.file.write_text(
+            self.file.read_text()
+            + '[tls]\ncertificate = "cert.pem"\n[lan]\naddresses = ["300.1.1.1", 5]\n'
+            + '[recipients]\naliases = "nothing"\nrewrite = ["a"]\n[[imap]]\ntls = 1\nfirewall = ["x-"]\nfoo = 1\n'
+        )
+        errors = self.answer("check", code=2)["errors"]
+        self.assertEqual(
+            [" ".join(error.removeprefix(f"{self.file}:").split()[:4]) for error in errors],
+            [
+                f"14: tls: {self.folder}/cert.pem: no",
+                "17: lan.addresses[2]: must be",
+                '17: lan.addresses: "300.1.1.1" has',
+                "19: recipients.aliases: there is",
+                '20: recipients.rewrite[1]: "a": is',
+                "22: imap[1].tls: must be",
+                '23: imap[1].firewall: "x-" is',
+                "24: imap[1].foo: unknown key",
+            ],
+        )
+
     def test_certificate(self) -> None:
         """A certificate that a start would not take is told, by its file, its line and in one sentence."""
         (self.folder / "cert.pem").write_text("noise")
