@@ -27,6 +27,7 @@ from mailtraq_py.mail.changes import Change
 
 from .backlog import Backlog
 from .dialect import SQLiteDialect
+from .hub import ChangeHub, NoticeReader, Notices
 from .operations import READS
 from .sql.rows import Written
 from .sqlite import Connections
@@ -52,9 +53,11 @@ class Database(ABC):
 
     Attributes:
         keeps_files: large contents lie in files of this host, not in rows.
+        ahead: by how many seconds the database's clock is ahead of this host's; 0.0 where they are one.
     """
 
     keeps_files = True
+    ahead = 0.0
 
     def __init__(self, workers: Workers, committed: Committed | None = None) -> None:
         self._workers = workers
@@ -119,6 +122,19 @@ class Database(ABC):
         """Room within the database's file, which what comes next takes first; 0 where that is the engine's affair."""
         return 0
 
+    @abstractmethod
+    def notices(self, hub: ChangeHub, origin: str) -> Notices:
+        """
+        What hears of changes that other processes committed.
+
+        Args:
+            hub: where they are published.
+            origin: this process's own name, whose changes are passed over.
+        """
+
+    async def keep_up(self) -> None:  # noqa: B027 - most engines have nothing to do
+        """What an engine does now and then for itself."""
+
     def _tell(self, changes: Collection[Change], purged: Collection[int]) -> None:
         if self._committed is not None and (changes or purged):
             self._committed(tuple(changes), tuple(purged))
@@ -143,6 +159,10 @@ class FileDatabase(Database):
             return READS[name](self._connections.reader().cursor(), *arguments)
         except apsw.Error as error:
             raise self._dialect.failure(error) from error
+
+    def notices(self, hub: ChangeHub, origin: str) -> Notices:
+        """See `Database`."""
+        return NoticeReader(self, hub, origin)
 
     def data_version(self) -> int:
         """A number that differs from the last one when anybody else committed meanwhile."""
@@ -309,9 +329,9 @@ class ThreadedDatabase(LocalDatabase):
             taken = backlog.take(MAX_BATCH, MAX_BATCH_OCTETS)
             wanted = [operation for operation in taken if not operation.withdrawn]
             calls = [(operation.name, operation.arguments) for operation in wanted]
-            outcomes = self._writer.execute(calls) if calls else ()
-            settled = [pair for pair in zip(wanted, outcomes, strict=True) if pair[1] is not None]
-            left = [operation for operation, outcome in zip(wanted, outcomes, strict=True) if outcome is None]
+            pairs = list(zip(wanted, self._writer.execute(calls) if calls else (), strict=True))
+            settled = [(operation, outcome) for operation, outcome in pairs if outcome is not None]
+            left = [operation for operation, outcome in pairs if outcome is None]
             backlog.put_back(left)
             self._reactor.callFromThread(self._settle, settled, len(taken) - len(left), _octets(taken) - _octets(left))
             self._writer.checkpoint()

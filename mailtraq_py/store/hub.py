@@ -8,7 +8,7 @@ when SQLite says that somebody else committed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -25,7 +25,8 @@ from mailtraq_py.mail.changes import (
     QueueGrew,
 )
 
-from .database import FileDatabase
+if TYPE_CHECKING:
+    from .database import FileDatabase
 
 Listener = Callable[[Change], None]
 Key = tuple[str, int]
@@ -84,6 +85,16 @@ def _key(change: Change) -> Key:
             return ("account", account_id)
         case QueueGrew():
             return _QUEUE
+
+
+class Notices(Protocol):
+    """Hears what other processes committed, and publishes it."""
+
+    def start(self, reactor: Any) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Hear no more."""
 
 
 class NoticeReader:

@@ -16,14 +16,14 @@ from mailtraq_py.mail.changes import (
 )
 
 from .ledger import take_numbers
-from .rows import Cursor, every, insert, one
+from .rows import Cursor, Written, every, insert, one
 
 _KEPT_SECONDS = 600
 
 
 def add_notices(cursor: Cursor, origin: str, now: float, changes: Iterable[Change]) -> None:
     """Write changes in the transaction that makes them; what is minutes old goes."""
-    rows = [_print(change) for change in dict.fromkeys(changes)]
+    rows = [print_change(change) for change in dict.fromkeys(changes)]
     if not rows:
         return
     first = take_numbers(cursor, "notice", len(rows))
@@ -49,10 +49,11 @@ def notices_after(cursor: Cursor, number: int, origin: str) -> tuple[int, list[C
     )
     if not rows:
         return number, []
-    return rows[-1][0], [_parse(kind, subject, value) for _, by, kind, subject, value in rows if by != origin]
+    return rows[-1][0], [parse_change(kind, subject, value) for _, by, kind, subject, value in rows if by != origin]
 
 
-def _print(change: Change) -> tuple[str, int, float]:
+def print_change(change: Change) -> tuple[str, int, float]:
+    """A change as plain values: kind, subject, value."""
     match change:
         case MailboxChanged(mailbox_id, mod_seq):
             return "mailbox-changed", mailbox_id, mod_seq
@@ -66,7 +67,8 @@ def _print(change: Change) -> tuple[str, int, float]:
             return "queue-grew", 0, due
 
 
-def _parse(kind: str, subject: int, value: float) -> Change:
+def parse_change(kind: str, subject: int, value: float) -> Change:
+    """What `print_change` printed."""
     match kind:
         case "mailbox-changed":
             return MailboxChanged(subject, int(value))
@@ -78,3 +80,42 @@ def _parse(kind: str, subject: int, value: float) -> Change:
             return AccountRevoked(subject)
         case _:
             return QueueGrew(value)
+
+
+# --- where several write at the same time ----------------------------------------------------------------------
+
+
+def add_shared_notices(cursor: Cursor, origin: str, now: float, changes: Iterable[Change]) -> int:
+    """Write changes in the transaction that makes them; returns its number, 0 where there are none."""
+    rows = [(origin, now, *print_change(change)) for change in dict.fromkeys(changes)]
+    if not rows:
+        return 0
+    into = "notices (origin, written, kind, subject, value)"
+    insert(cursor, into, 5, rows[1:])
+    (number,) = one(cursor, f"INSERT INTO {into} VALUES (?, ?, ?, ?, ?) RETURNING transaction", rows[0]) or (0,)
+    return int(number)
+
+
+def shared_notices(cursor: Cursor, horizon: int | None, origin: str) -> tuple[int, dict[int, Change]]:
+    """
+    What other processes noted in transactions from `horizon` on, all of one instant; None for what is under way.
+
+    Returns:
+        the oldest transaction that is under way, which is where to go on, and the changes by their keys.
+    """
+    rows = every(
+        cursor,
+        "SELECT h.horizon, n.id, n.kind, n.subject, n.value FROM (SELECT"
+        " CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS horizon) AS h"
+        " LEFT JOIN notices n ON n.transaction >= coalesce(?, h.horizon) AND n.origin <> ?"
+        " ORDER BY n.transaction, n.id",
+        (horizon, origin),
+    )
+    found = {key: parse_change(kind, subject, value) for _, key, kind, subject, value in rows if key is not None}
+    return int(rows[0][0]), found
+
+
+def expire_shared_notices(cursor: Cursor, now: float) -> Written:
+    """Forget notices that are minutes old."""
+    cursor.execute("DELETE FROM notices WHERE written < ?", (now - _KEPT_SECONDS,))
+    return Written()

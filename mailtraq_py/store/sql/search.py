@@ -87,7 +87,7 @@ class Condition:
     def _join(self, parts: list[tuple[str, tuple[object, ...]]], word: str) -> tuple[str, tuple[object, ...]]:
         """Joined in halves, because a database bounds the depth of an expression."""
         if not parts:
-            return "1", ()
+            return "1 = 1", ()
         if len(parts) == 1:
             return parts[0]
         middle = len(parts) // 2
@@ -97,7 +97,7 @@ class Condition:
     def _leaf(self, key: SearchKey) -> tuple[str, tuple[object, ...]] | None:
         match key:
             case All():
-                return "1", ()
+                return "1 = 1", ()
             case UIDs(uids):
                 return self._uids(uids)
             case HasFlag(flag):
@@ -115,16 +115,17 @@ class Condition:
                 return f"m.internal_date / {_DAY_SECONDS} {_OPERATORS[comparison]} ?", (number,)
             case DateIs(DateField.SENT, comparison, day):
                 # A message without a Date field was sent on no day.
-                return f"coalesce(c.sent_day {_OPERATORS[comparison]} ?, 0)", ((day - _EPOCH).days,)
+                number = (day - _EPOCH).days
+                return f"(c.sent_day IS NOT NULL AND c.sent_day {_OPERATORS[comparison]} ?)", (number,)
             case Contains(text_field, text) if text_field in _TEXT_COLUMNS:
                 return f"instr({_TEXT_COLUMNS[text_field]}, ?) > 0", (text,)
             case Contains(_, ""):
-                return "1", ()
+                return "1 = 1", ()
         return None
 
     def _uids(self, uids: UIDSet) -> tuple[str, tuple[object, ...]]:
         if not uids:
-            return "0", ()
+            return "1 = 0", ()
         if len(uids.ranges) <= _RANGES_MAX:
             return self._join([("m.uid BETWEEN ? AND ?", pair) for pair in uids.ranges], "OR")
         existing = uids.intersection(UIDSet(((1, self.last_uid),)))

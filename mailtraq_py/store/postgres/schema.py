@@ -1,0 +1,96 @@
+"""
+Bring the database to the schema this program knows: the same numbered steps as with SQLite, translated.
+
+All missing steps are one transaction under a row that is locked, so that of two processes that start at once one does
+them and the other finds them done. What only this engine has stands in `schema/KIND_NNNN.postgres.sql`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psycopg
+
+from mailtraq_py import __version__
+
+from ..migrate import SCHEMA, StoreRefused, read_steps
+from .dialect import schema as translated
+from .link import Link
+
+KINDS = ("main", "recent")
+
+_ATTEMPTS = 5
+_PROPERTIES = 'CREATE TABLE IF NOT EXISTS properties (name TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL)'
+
+
+def migrate(link: Link, shown: str) -> int:
+    """
+    Do the steps that are missing; returns how many were done.
+
+    Raises:
+        StoreRefused: the database is another program's or a newer one's.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            _make_properties(link, shown)
+            break
+        except psycopg.errors.UniqueViolation:
+            # Two that make a table at the same moment meet in the catalogue, whatever IF NOT EXISTS says.
+            if attempt == _ATTEMPTS:
+                raise
+    with link.transaction():
+        link.execute("SELECT value FROM properties WHERE name = 'schema lock' FOR UPDATE")
+        done = sum(_steps(link, kind, shown) for kind in KINDS)
+        if done:
+            _set(link, "program", __version__)
+    return done
+
+
+def schema_of(link: Link) -> dict[str, tuple[int, int]]:
+    """By kind: the schema of the database, 0 where it has none, and the one this program knows."""
+    exists = link.execute("SELECT to_regclass('properties') IS NOT NULL").fetchall()[0][0]
+    return {kind: (_version(link, kind) if exists else 0, max(read_steps(kind))) for kind in KINDS}
+
+
+def _make_properties(link: Link, shown: str) -> None:
+    with link.transaction():
+        tables = link.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
+        if not tables and link.execute("SELECT current_schema()").fetchall() == [(None,)]:
+            raise StoreRefused(f"{shown}: there is no schema to make tables in; see its search_path")
+        if tables and ("properties",) not in tables:
+            raise StoreRefused(f"{shown} is a database with tables, but not of this program")
+        link.execute(_PROPERTIES)
+        link.execute("INSERT INTO properties (name, value) VALUES ('schema lock', '') ON CONFLICT DO NOTHING")
+
+
+def _steps(link: Link, kind: str, shown: str) -> int:
+    steps = read_steps(kind)
+    done, newest = _version(link, kind), max(steps)
+    if done > newest:
+        program = link.execute("SELECT value FROM properties WHERE name = 'program'").fetchall()
+        raise StoreRefused(
+            f"{shown} has schema {done} of version {program[0][0]}; this is {__version__}, which knows {newest}"
+        )
+    for number in range(done + 1, newest + 1):
+        link.execute(translated(kind, steps[number]).encode())
+        addition = Path(SCHEMA / f"{kind}_{number:04}.postgres.sql")
+        if addition.exists():
+            link.execute(addition.read_bytes())
+        if (kind, number) == ("main", 1):
+            # See the same place for SQLite: UIDVALIDITYs begin above those of an earlier store of the same users.
+            link.execute("INSERT INTO counters (name, next) VALUES ('uid_validity', $1)", (int(time.time()),))
+    _set(link, f"schema {kind}", str(newest))
+    return newest - done
+
+
+def _version(link: Link, kind: str) -> int:
+    rows = link.execute("SELECT value FROM properties WHERE name = $1", (f"schema {kind}",)).fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
+def _set(link: Link, name: str, value: str) -> None:
+    link.execute(
+        "INSERT INTO properties (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )

@@ -1,0 +1,152 @@
+"""
+One operation in a transaction of its own, until it is known what came of it.
+
+    begin          READ COMMITTED; functions in sql/ lock what they count on. SERIALIZABLE where nothing could be locked
+    function       out of sql/, which has no effect outside the database, so it may run again
+    notices        what it changed, in the same transaction, with its number
+    commit
+
+    ended for the sake of another one (40001, 40P01, 23505)   again, after a pause that differs, RUNS_MAX times
+    connection lost before the commit was sent                nothing has happened: again
+    connection lost after that                                the database is asked by the transaction's number
+
+Who is told TemporaryFailure because the answer never came may ask again: acceptances carry an id that is found.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from twisted.logger import Logger
+
+from mailtraq_py.interfaces.failures import TemporaryFailure
+
+from ..operations import WRITES
+from ..sql.notices import add_shared_notices
+from ..sql.rows import Written
+from ..writer import Outcome
+from .dialect import begin, failure, may_run_again
+from .link import Connect, Link, Numbers, PostgresCursor
+
+RUNS_MAX = 12
+
+_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.25
+_ASKED_TIMES = 20
+
+
+class _Unknown(Exception):
+    """The commit was sent and its answer did not come. `number` is the transaction's, 0 when it told nothing."""
+
+    def __init__(self, number: int, written: Written) -> None:
+        super().__init__()
+        self.number = number
+        self.written = written
+
+
+class Transactions:
+    """
+    Runs operations on a connection of its own, one at a time.
+
+    Args:
+        connect: makes a connection.
+        numbers: where keys come from.
+        origin: this process's name in notices.
+        clock: seconds since the epoch.
+        sleep: waits between two runs, in seconds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        connect: Connect,
+        numbers: Numbers,
+        origin: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._connect = connect
+        self._numbers = numbers
+        self._origin = origin
+        self._clock = clock
+        self._sleep = sleep
+        self._link: Link | None = None
+        self.repeated = 0
+
+    def execute(self, name: str, arguments: tuple[Any, ...]) -> Outcome:
+        """Run an operation; what succeeded is durable when this returns. Never raises for what the database did."""
+        for run in range(1, RUNS_MAX + 1):
+            try:
+                return self._run(name, arguments)
+            except _Unknown as unknown:
+                outcome = self._ask(name, unknown)
+                if outcome is not None:
+                    return outcome
+            except psycopg.Error as error:
+                lost = self._link is None or self._link.closed
+                if run == RUNS_MAX or not (may_run_again(error) or (lost and run <= 2)):
+                    return failure(error)
+            except Exception as error:  # noqa: BLE001 - its caller hears it
+                return error
+            self.repeated += 1
+            pause = min(_PAUSE_SECONDS * 2**run, _LONGEST_PAUSE_SECONDS)
+            self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that two do not meet again
+        return TemporaryFailure("database: the operation met others too often")
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _run(self, name: str, arguments: tuple[Any, ...]) -> Written:
+        link = self._link
+        if link is None or link.closed:
+            link = self._link = self._connect()
+        link.execute(begin(name).encode())
+        try:
+            cursor = PostgresCursor(link, self._numbers)
+            written = WRITES[name](cursor, *arguments)
+            number = add_shared_notices(cursor, self._origin, self._clock(), written.changes)
+        except BaseException:
+            self._roll_back(link)
+            raise
+        try:
+            link.execute(b"COMMIT")
+        except psycopg.Error as error:
+            if link.closed:
+                raise _Unknown(number, written) from error
+            raise
+        return written
+
+    def _roll_back(self, link: Link) -> None:
+        if not link.closed:
+            try:
+                link.execute(b"ROLLBACK")
+            except psycopg.Error:
+                link.close()
+
+    def _ask(self, name: str, unknown: _Unknown) -> Outcome | None:
+        """What became of a transaction whose answer is lost: its outcome, or None when nothing of it has happened."""
+        self.log.warn("commit-unanswered", event="commit-unanswered", operation=name, transaction=unknown.number)
+        for _ in range(_ASKED_TIMES if unknown.number else 0):
+            try:
+                self._link = self._connect()
+                rows = self._link.execute(
+                    "SELECT pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8))", (str(unknown.number),)
+                ).fetchall()
+            except psycopg.Error:
+                self._sleep(_LONGEST_PAUSE_SECONDS)
+                continue
+            if rows[0][0] == "committed":
+                return unknown.written
+            if rows[0][0] == "aborted":
+                return None
+            self._link.close()
+            self._sleep(_LONGEST_PAUSE_SECONDS)
+        return TemporaryFailure("database: the connection was lost, and it is not known whether it was done")
