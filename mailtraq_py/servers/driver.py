@@ -24,7 +24,7 @@ RFC 2920 3.1, RFC 3207 6, RFC 2595 4
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -46,6 +46,7 @@ from zope.interface import implementer
 from mailtraq_py.interfaces.connection import Connection, TLSInfo
 from mailtraq_py.wire.signals import NEED_DATA, PAUSED, Close, Core
 
+from .ahead import Waiting, run_ahead
 from .sending import may_send_at_once, send_at_once
 
 HIGH_WATER_OCTETS = 64 * 1024
@@ -70,10 +71,10 @@ class ISession(TypingProtocol):
     def in_message(self) -> bool:
         """Whether a message is coming in: a server that stops lets it come to its end."""
 
-    def begin(self, driver: Driver) -> Awaitable[None] | None:
+    def begin(self, driver: Driver) -> Waiting | None:
         """The connection is up (and, on an implicit-TLS service, encrypted): decide CONNECT, greet."""
 
-    def handle(self, event: Any) -> Awaitable[None] | None:
+    def handle(self, event: Any) -> Waiting | None:
         """Answer one event by calling the core's `reply`. Return None when it is answered already."""
 
     def tls_started(self) -> None:
@@ -338,16 +339,16 @@ class Driver(Protocol):
             if waiting is not None:
                 await waiting
         except ConnectionEnded:
-            raise
+            return
         except Exception:
             # Nobody has decided that this client may go on.
             self._report()
             self.close("local error")
 
-    def _pump(self, waiting: Awaitable[None] | None) -> None:
-        # A coroutine costs more than many a command; it is made only when there is something to wait for.
+    def _pump(self, beginning: Waiting | None) -> None:
         self._pumping = True
         self._slice_end = self.reactor.seconds() + SLICE_SECONDS
+        waiting = None if beginning is None else run_ahead(beginning)
         if waiting is None:
             waiting = self._handle_events()
         if waiting is None:
@@ -355,7 +356,7 @@ class Driver(Protocol):
         else:
             Deferred.fromCoroutine(self._pump_waiting(waiting))
 
-    async def _pump_waiting(self, waiting: Awaitable[None] | None) -> None:
+    async def _pump_waiting(self, waiting: Waiting | None) -> None:
         while waiting is not None:
             try:
                 await waiting
@@ -367,8 +368,8 @@ class Driver(Protocol):
         self._last_activity = self.reactor.seconds()
         self._pumped()
 
-    def _handle_events(self) -> Awaitable[None] | None:
-        """Handle events until one must be waited for, which is returned, or until there is none: None."""
+    def _handle_events(self) -> Waiting | None:
+        """Handle events until one must be waited for, whose rest is returned, or until there is none: None."""
         core, session, seconds = self._core, self.session, self.reactor.seconds
         while not (self.closing or (self._stopping and not session.in_message)):
             try:
@@ -394,7 +395,9 @@ class Driver(Protocol):
                     return None
                 waiting = session.handle(event)
                 if waiting is not None:
-                    return waiting
+                    waiting = run_ahead(waiting)
+                    if waiting is not None:
+                        return waiting
             except ConnectionEnded:
                 return None
             except Exception:
