@@ -7,7 +7,7 @@ Each keeps what it was asked, answers at once, and can be told to answer late (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -118,7 +118,7 @@ def _relays_nothing(facts: Facts) -> Verdict:
         return refuse("550 5.1.1 no such user here", "recipient", "no such user")
     if isinstance(facts.destination, Remote):
         return refuse("550 5.7.1 relaying denied", "relay", "no ground")
-    return replace(PERMIT, check="local", reason="our domain")
+    return PERMIT._replace(check="local", reason="our domain")
 
 
 @implementer(IDirectory)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from zope.interface import Attribute, Interface
 
@@ -43,8 +44,7 @@ class Opinion(Enum):
     DISCARD = "discard"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """
     All that is known of a session at one stage. A field that the stage has not reached is None.
 
@@ -79,8 +79,7 @@ class TraceLine:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """
     A decision. `opinion` is PERMIT when the session may go on; `reply` is for the peer (None: the
     protocol's ordinary one); `check` decided, `reason` says why in a word for the log.

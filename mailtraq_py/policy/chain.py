@@ -9,7 +9,7 @@ because nobody objected.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -99,7 +99,7 @@ class Policy:
             return Verdict(Opinion.DEFER, "service", "no longer configured", SERVICE_GONE, True, number=self.number)
         if stage is Stage.RECIPIENT and facts.destination is None and facts.forward_path is not None:
             try:
-                facts = replace(facts, destination=await self._directory.resolve(facts.forward_path))
+                facts = facts._replace(destination=await self._directory.resolve(facts.forward_path))
             except TemporaryFailure as failure:
                 return Verdict(Opinion.DEFER, "directory", failure.reason, TRY_LATER, number=self.number)
         verdict = await self._ask(stage, chain.stages.get(stage, ()), facts)
@@ -131,7 +131,7 @@ class Policy:
             if answer.marks or answer.headers or answer.delay_seconds or answer.destination is not None:
                 _carry(carried, answer)
                 if answer.marks:
-                    facts = replace(facts, marks=facts.marks | answer.marks)
+                    facts = facts._replace(marks=facts.marks | answer.marks)
             if answer.opinion is not Opinion.PERMIT:
                 return self._settled(answer, trace, carried)
             if permit is None and check.can_permit:

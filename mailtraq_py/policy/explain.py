@@ -184,7 +184,7 @@ class _Play:
         if not verdict.is_permit or self._service.protocol not in (Protocol.SMTP, Protocol.LMTP):
             return answer
         if self._scenario.helo is not None:
-            self._facts = replace(self._facts, helo=self._scenario.helo)
+            self._facts = self._facts._replace(helo=self._scenario.helo)
             verdict = await self._policy.decide(Stage.HELLO, self._facts)
             answer["helo"] = self._told(verdict)
             if not verdict.is_permit:
@@ -193,7 +193,7 @@ class _Play:
         if self._scenario.mail_from is None:
             return answer
         verdict = await self._mail(self._scenario.mail_from)
-        answer["mail"] = self._told(replace(verdict, trace=(*self._auth_trace, *verdict.trace)))
+        answer["mail"] = self._told(verdict._replace(trace=(*self._auth_trace, *verdict.trace)))
         if verdict.is_permit:
             answer["rcpt"] = [self._told(await self._recipient(text)) for text in self._scenario.rcpt_to]
         return answer
@@ -222,7 +222,7 @@ class _Play:
             account = Account(0, only.lower(), "")
         else:
             account = await self._find_account(self._scenario.auth, "auth")
-        facts = replace(self._facts, login=self._scenario.auth, account=account)
+        facts = self._facts._replace(login=self._scenario.auth, account=account)
         verdict = await self._policy.decide(Stage.AUTHENTICATED, facts)
         if verdict.is_permit:
             self._facts = facts
@@ -248,9 +248,9 @@ class _Play:
             except ValueError as error:
                 reply = Reply(501, "Bad sender address syntax", "5.1.7")
                 return Verdict(Opinion.REFUSE, "syntax", str(error), reply)
-        self._facts = replace(self._facts, reverse_path=path)
+        self._facts = self._facts._replace(reverse_path=path)
         verdict = await self._policy.decide(Stage.SENDER, self._facts)
-        self._facts = replace(self._facts, marks=self._facts.marks | verdict.marks)
+        self._facts = self._facts._replace(marks=self._facts.marks | verdict.marks)
         return verdict
 
     async def _recipient(self, text: str) -> Verdict:
@@ -263,12 +263,11 @@ class _Play:
         destination: Destination | None = None
         with suppress(TemporaryFailure):  # the chain fails in its own words
             destination = await self._directory.resolve(path)
-        asked = replace(self._facts, forward_path=path, destination=destination)
+        asked = self._facts._replace(forward_path=path, destination=destination)
         verdict = await self._policy.decide(Stage.RECIPIENT, asked)
         if destination is not None:
-            verdict = replace(verdict, trace=(TraceLine("directory", None, _leads_to(destination)), *verdict.trace))
-        self._facts = replace(
-            self._facts,
+            verdict = verdict._replace(trace=(TraceLine("directory", None, _leads_to(destination)), *verdict.trace))
+        self._facts = self._facts._replace(
             marks=self._facts.marks | verdict.marks,
             recipients=self._facts.recipients + verdict.is_permit,
             failed_recipients=self._facts.failed_recipients + (not verdict.is_permit),

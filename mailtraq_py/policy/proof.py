@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -153,20 +153,20 @@ class _Outsiders:
         facts = Facts(connection, 0.0)
         if not (await self._policy.decide(Stage.CONNECT, facts)).is_permit:
             return None
-        facts = replace(facts, helo=f"client.{_OUTSIDE}")
+        facts = facts._replace(helo=f"client.{_OUTSIDE}")
         if not (await self._policy.decide(Stage.HELLO, facts)).is_permit:
             return None
         for path in senders:
-            sending = replace(facts, reverse_path=path)
+            sending = facts._replace(reverse_path=path)
             verdict = await self._policy.decide(Stage.SENDER, sending)
             if not verdict.is_permit:
                 continue
-            sending = replace(sending, marks=verdict.marks)
+            sending = sending._replace(marks=verdict.marks)
             for recipient in self._recipients:
                 destination = await self._directory.resolve(recipient)
                 if not isinstance(destination, Remote) or destination.mapped:
                     continue
-                asked = replace(sending, forward_path=recipient, destination=destination)
+                asked = sending._replace(forward_path=recipient, destination=destination)
                 verdict = await self._policy.decide(Stage.RECIPIENT, asked)
                 if verdict.is_permit and await self._is_accepted(asked, verdict):
                     return self._finding(asked, verdict.reason)
@@ -174,7 +174,7 @@ class _Outsiders:
 
     async def _is_accepted(self, asked: Facts, permitted: Verdict) -> bool:
         """A tarpit accepts a recipient and refuses the message."""
-        message = replace(asked, marks=asked.marks | permitted.marks, recipients=1, message_octets=1000)
+        message = asked._replace(marks=asked.marks | permitted.marks, recipients=1, message_octets=1000)
         return (await self._policy.decide(Stage.MESSAGE, message)).is_permit
 
     def _finding(self, facts: Facts, ground: str) -> Finding:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -130,7 +130,7 @@ class Logins:
         Raises:
             TemporaryFailure: the store could not be asked; the protocol says "try again later".
         """
-        facts = replace(facts, login=credentials.login, mechanism=mechanism)
+        facts = facts._replace(login=credentials.login, mechanism=mechanism)
         verdict = await self._policy().decide(Stage.LOGIN, facts)
         if not verdict.is_permit:
             self._log_failure(facts, verdict.reason)
@@ -148,7 +148,7 @@ class Logins:
                 account, reason = None, "acts as another"
         if account is None:
             return await self._refuse_guess(facts, reason, None)
-        facts = replace(facts, account=account)
+        facts = facts._replace(account=account)
         verdict = await self._policy().decide(Stage.AUTHENTICATED, facts)
         if not verdict.is_permit:
             return await self._refuse_guess(facts, verdict.reason, verdict)

@@ -89,7 +89,7 @@ class RewrittenTests(SynchronousTestCase):
         for leads_to, permitted in (("victim@far.example", False), ("x@partner.example", True)):
             said = ForwardPath(parse_address("victim%far.example@example.test"))
             destination = Remote(ForwardPath(parse_address(leads_to)))
-            facts = replace(facts_of(), reverse_path=ReversePath(None), forward_path=said, destination=destination)
+            facts = facts_of()._replace(reverse_path=ReversePath(None), forward_path=said, destination=destination)
             self.assertEqual(run(policy.decide(Stage.RECIPIENT, facts)).is_permit, permitted)
 
 
@@ -136,7 +136,7 @@ class Chain(SynchronousTestCase):
         directory = Directory()
         policy = built(PolicySettings("mx.example.test", services=(ServiceSettings("mx"),)), directory)
         directory.fails = True
-        facts = replace(facts_of(), forward_path=ForwardPath(parse_address("alice@example.test")))
+        facts = facts_of()._replace(forward_path=ForwardPath(parse_address("alice@example.test")))
         self.assertEqual(run(policy.decide(Stage.RECIPIENT, facts)).opinion, Opinion.DEFER)
 
     def test_service_gone(self) -> None:
@@ -268,22 +268,22 @@ class Logins(SynchronousTestCase):
             service = ServiceSettings("mx", auth_without_tls=rule)
             policy = built(PolicySettings("mx.example.test", lan=entries(["192.168.1.*"]), services=(service,)))
             for client, allowed in (("127.0.0.1", loopback), ("192.168.1.9", lan), ("203.0.113.9", outside)):
-                facts = replace(facts_of(client), mechanism="PLAIN")
+                facts = facts_of(client)._replace(mechanism="PLAIN")
                 found = run(policy.decide(Stage.LOGIN, facts))
                 self.assertEqual(found.is_permit, allowed, (rule, client))
                 self.assertEqual(policy.allows_plaintext("mx", client), allowed)
                 if not allowed:
                     self.assertEqual(found.reply and found.reply.code, 538)
-                secure = replace(facts, tls=TLSInfo("TLSv1.3", "x", 256))
+                secure = facts._replace(tls=TLSInfo("TLSv1.3", "x", 256))
                 self.assertTrue(run(policy.decide(Stage.LOGIN, secure)).is_permit)
-                cram = replace(facts, mechanism="CRAM-MD5")
+                cram = facts._replace(mechanism="CRAM-MD5")
                 self.assertTrue(run(policy.decide(Stage.LOGIN, cram)).is_permit)
 
     def test_disabled(self) -> None:
         """A disabled account hears what a wrong password hears."""
         policy = built(PolicySettings("mx.example.test", services=(ServiceSettings("mx"),)))
         for enabled in (True, False):
-            facts = replace(facts_of(), account=replace(ALICE, enabled=enabled))
+            facts = facts_of()._replace(account=replace(ALICE, enabled=enabled))
             found = run(policy.decide(Stage.AUTHENTICATED, facts))
             self.assertEqual(found.is_permit, enabled)
         self.assertEqual(str(found.reply), "535 5.7.8 Authentication credentials invalid")
@@ -311,7 +311,7 @@ class DNSLists(SynchronousTestCase):
         """After dns_seconds the session goes on, unmarked."""
         clock = Clock()
         policy = self.policy(ListsSettings(dns_black=("a.example", "b.example")), SilentResolver(), clock)
-        facts = replace(facts_of(), reverse_path=ReversePath(parse_address("a@b.test")))
+        facts = facts_of()._replace(reverse_path=ReversePath(parse_address("a@b.test")))
         waiting = Deferred.fromCoroutine(policy.decide(Stage.SENDER, facts))
         clock.advance(4.9)
         self.assertNoResult(waiting)
@@ -328,7 +328,7 @@ class DNSLists(SynchronousTestCase):
             "9.113.0.203.full.example": ["127.255.255.254"],
             "9.113.0.203.parked.example": ["198.51.100.1"],
         }
-        facts = replace(facts_of(), reverse_path=ReversePath(parse_address("a@b.test")))
+        facts = facts_of()._replace(reverse_path=ReversePath(parse_address("a@b.test")))
         for lists, marked in (
             (ListsSettings(dns_black=("a.example",)), True),
             (ListsSettings(dns_black=("a.example", "none.example"), dns_trigger=2), False),
@@ -357,7 +357,7 @@ class Speed(SynchronousTestCase):
         for number in range(1500):
             path = ForwardPath(parse_address(f"x{number}@elsewhere.test"))
             destination = run(Directory().resolve(path))
-            asked.append(replace(facts_of(), forward_path=path, destination=destination))
+            asked.append(facts_of()._replace(forward_path=path, destination=destination))
         best = min(self._seconds(policy, asked) for _ in range(20))
         self.assertLess(best / len(asked), 100e-6)
 

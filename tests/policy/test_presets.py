@@ -241,11 +241,11 @@ class Presets(SynchronousTestCase):
             for (client, (safe, own, in_ranges)), user in product(clients.items(), (None, ALICE)):
                 session = AbilitySession(safe and use_safe, own, in_ranges, user is not None, role)
                 facts = facts_of(client, user, "a@b.test", ELSEWHERE)
-                connecting = replace(facts, account=None, reverse_path=None, forward_path=None, destination=None)
+                connecting = facts._replace(account=None, reverse_path=None, forward_path=None, destination=None)
                 verdict = run(policy.decide(Stage.CONNECT, connecting))
                 self.assertEqual(verdict.is_permit, ability_connects(options, session), (options, session))
                 self.assertTrue(verdict.is_permit or (verdict.close and verdict.reply is None))
-                sending = replace(facts, forward_path=None, destination=None)
+                sending = facts._replace(forward_path=None, destination=None)
                 verdict = run(policy.decide(Stage.SENDER, sending))
                 self.assertEqual(verdict.is_permit, ability_accepts_mail(options, session), (options, session))
                 self.assertEqual(relays(policy, facts), ability_privileged(options, session), (options, session))

@@ -93,8 +93,8 @@ class World:
         """RCPT to elsewhere."""
         path = ReversePath(parse_address(sender)) if sender else NULL_PATH
         forward = ForwardPath(parse_address("x@elsewhere.test"))
-        facts = replace(
-            self.facts(client), reverse_path=path, forward_path=forward, destination=Remote(forward)
+        facts = self.facts(client)._replace(
+            reverse_path=path, forward_path=forward, destination=Remote(forward)
         )
         return run(self.policy.decide(Stage.RECIPIENT, facts))
 

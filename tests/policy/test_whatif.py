@@ -72,20 +72,20 @@ class Recorded:
         known = Facts(make_connection(session_id=name, client=client), NOW)
         if not run(self._policy.decide(Stage.CONNECT, known)).is_permit:
             return
-        known = replace(known, helo="c.outside.example", **facts)
+        known = known._replace(helo="c.outside.example", **facts)
         run(self._policy.decide(Stage.HELLO, known))
-        known = replace(known, reverse_path=path(sender))
+        known = known._replace(reverse_path=path(sender))
         verdict = run(self._policy.decide(Stage.SENDER, known))
-        known = replace(known, marks=verdict.marks)
+        known = known._replace(marks=verdict.marks)
         if not verdict.is_permit:
             return
         for recipient in recipients:
-            asked = replace(known, forward_path=ForwardPath(parse_address(recipient)))
+            asked = known._replace(forward_path=ForwardPath(parse_address(recipient)))
             verdict = run(self._policy.decide(Stage.RECIPIENT, asked))
             if verdict.is_permit:
-                known = replace(known, recipients=known.recipients + 1)
+                known = known._replace(recipients=known.recipients + 1)
         if known.recipients:
-            run(self._policy.decide(Stage.MESSAGE, replace(known, message_octets=1000)))
+            run(self._policy.decide(Stage.MESSAGE, known._replace(message_octets=1000)))
 
     def rows(self) -> list[RecordedSession]:
         """What the store gives back."""
@@ -230,7 +230,7 @@ class ReplayTests(SynchronousTestCase):
         listed = Recorded()
         mark = frozenset({"blacklisted 203.0.113.9 in zen.example"})
         facts = Facts(make_connection(), NOW, reverse_path=path("a@b.example"), marks=mark)
-        facts = replace(facts, forward_path=ForwardPath(parse_address("alice@example.test")))
+        facts = facts._replace(forward_path=ForwardPath(parse_address("alice@example.test")))
         listed.history.note(Stage.RECIPIENT, facts, Verdict(Opinion.REFUSE, "lists", "blacklisted"))
         rows = listed.rows()
         for zones, changed in ((("zen.example",), 0), ((), 1)):

@@ -249,7 +249,7 @@ class Transcript:
     def _decide(self, stage: Stage, facts: Facts) -> Verdict:
         assert self._policy is not None
         verdict = run(self._policy.decide(stage, facts))
-        self._facts = replace(self._facts, marks=self._facts.marks | verdict.marks)
+        self._facts = self._facts._replace(marks=self._facts.marks | verdict.marks)
         return verdict
 
     def _do_client(self, address: str) -> Verdict:
@@ -259,11 +259,11 @@ class Transcript:
         return self._decide(Stage.CONNECT, self._facts)
 
     def _do_helo(self, name: str) -> Verdict:
-        self._facts = replace(self._facts, helo=name)
+        self._facts = self._facts._replace(helo=name)
         return self._decide(Stage.HELLO, self._facts)
 
     def _do_auth(self, address: str) -> Verdict:
-        facts = replace(self._facts, account=self._accounts[address])
+        facts = self._facts._replace(account=self._accounts[address])
         verdict = self._decide(Stage.AUTHENTICATED, facts)
         if verdict.is_permit:
             self._facts = facts
@@ -271,22 +271,21 @@ class Transcript:
 
     def _do_mail(self, path: str = "<>") -> Verdict:
         reverse_path = NULL_PATH if path == "<>" else ReversePath(parse_path(path))
-        self._facts = replace(self._facts, reverse_path=reverse_path, recipients=0)
+        self._facts = self._facts._replace(reverse_path=reverse_path, recipients=0)
         return self._decide(Stage.SENDER, self._facts)
 
     def _do_rcpt(self, *path: str) -> Verdict:
         address: Address = parse_path(" ".join(path))
-        verdict = self._decide(Stage.RECIPIENT, replace(self._facts, forward_path=ForwardPath(address)))
+        verdict = self._decide(Stage.RECIPIENT, self._facts._replace(forward_path=ForwardPath(address)))
         permitted = verdict.is_permit
-        self._facts = replace(
-            self._facts,
+        self._facts = self._facts._replace(
             recipients=self._facts.recipients + permitted,
             failed_recipients=self._facts.failed_recipients + (not permitted),
         )
         return verdict
 
     def _do_data(self) -> Verdict:
-        return self._decide(Stage.MESSAGE, replace(self._facts, message_octets=1000))
+        return self._decide(Stage.MESSAGE, self._facts._replace(message_octets=1000))
 
     def _do_expn(self) -> Verdict:
         return self._decide(Stage.EXPAND, self._facts)
@@ -297,7 +296,7 @@ class Transcript:
 
     def _do_wait(self, seconds: str) -> None:
         self._now += float(seconds)
-        self._facts = replace(self._facts, now=self._now)
+        self._facts = self._facts._replace(now=self._now)
 
     def _do_revoke(self, address: str) -> None:
         run(self._recent.revoke(address=address))

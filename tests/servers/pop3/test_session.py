@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -126,7 +125,7 @@ class GreetingTests(POP3Test):
 
     def test_marks_go_on(self) -> None:
         """What CONNECT marked is known at the login."""
-        self.policy.says[Stage.CONNECT] = replace(PERMIT, marks=frozenset({"listed"}))
+        self.policy.says[Stage.CONNECT] = PERMIT._replace(marks=frozenset({"listed"}))
         self.log_in()
         self.assertEqual(self.policy.facts(Stage.LOGIN).marks, {"listed"})
 

@@ -77,6 +77,6 @@ class DestinationTests(SynchronousTestCase):
     def test_filed(self) -> None:
         """The destination that policy names takes the place of the directory's."""
         filed = LocalMailbox(make_account("u@here.example"), "Junk")
-        service = Service(FakePolicy({Stage.RECIPIENT: replace(PERMIT, destination=filed)}))
+        service = Service(FakePolicy({Stage.RECIPIENT: PERMIT._replace(destination=filed)}))
         service.greeted() << "MAIL FROM:<a@b.example>" >> 250 << "RCPT TO:<u@here.example>" >> 250 << "DATA" >> 354
         self.assertEqual(service.accept.begun[0].transaction.destinations, (filed,))
