@@ -28,7 +28,7 @@ _COMMANDS = {
     "init": "cli_server:init",
     "trial": "cli_server:trial",
     "check": "cli_check:check",
-    "account": "cli_accounts:account",
+    "account": "cli_recipients:account",
     "domain": "cli_accounts:domain",
     "alias": "cli_accounts:alias",
     "list": "cli_recipients:distribution_list",
