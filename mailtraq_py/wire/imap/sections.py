@@ -157,13 +157,13 @@ def are_usual(section: Section) -> bool:
 @lru_cache(maxsize=256)
 def field_filter(names: tuple[bytes, ...], keep: bool) -> Callable[[bytes], bytes]:
     """The function that `filter_fields` calls, prepared for one list of names; for many headers in a row."""
-    alternatives = b"|".join(re.escape(name) for name in sorted({name.lower() for name in names}))
+    alternatives = b"|".join(map(_in_any_case, sorted({name.lower() for name in names})))
     if keep:
         pattern = rb"\n(?:" + alternatives + rb")" + _FIELD
     else:
         # A line that is no field belongs to the rest; a blank one is added at the end for all.
         pattern = rb"\n(?!(?:" + alternatives + rb")[ \t]*:|[ \t\r\n])[^\n]+(?:\n[ \t][^\n]*)*"
-    find = re.compile(pattern, re.IGNORECASE).findall
+    find = re.compile(pattern).findall
 
     def filtered(header: bytes) -> bytes:
         if not header.endswith(b"\n"):
@@ -173,3 +173,8 @@ def field_filter(names: tuple[bytes, ...], keep: bool) -> Callable[[bytes], byte
         return found[1:] + b"\n\r\n" if found else b"\r\n"
 
     return filtered
+
+
+def _in_any_case(name: bytes) -> bytes:
+    """A pattern; cheaper than IGNORECASE, which folds every octet that is looked at."""
+    return re.sub(rb"[a-z]", lambda letter: b"[%b%b]" % (letter[0], letter[0].upper()), re.escape(name))
