@@ -23,7 +23,7 @@ from mailtraq_py.store.now import run_now
 from mailtraq_py.store.store import Store
 
 USER = "postgres"
-_DATABASE = "mailtraq"
+NAME = "mailtraq"
 _PLACES = "/usr/lib/postgresql/*/bin"
 _UNSAFE = (
     "fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "shared_buffers=32MB",
@@ -117,13 +117,13 @@ def cluster() -> Cluster:
 @cache
 def _tables() -> str:
     """Makes the schema in the tests' database; returns the statement that empties all its tables."""
-    cluster().execute(f"CREATE DATABASE {_DATABASE} TEMPLATE template0")
+    cluster().execute(f"CREATE DATABASE {NAME} TEMPLATE template0")
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(cluster().url(_DATABASE), folder)
+        store = Store(cluster().url(NAME), folder)
         run_now(store.start())
         run_now(store.close())
     rows = cluster().execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'properties'", _DATABASE
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'properties'", NAME
     )
     emptied = "; ".join(f"DELETE FROM {table}" for (table,) in rows)
     return f"{emptied}; INSERT INTO counters (name, next) VALUES ('uid_validity', 1795320000)"
@@ -131,5 +131,5 @@ def _tables() -> str:
 
 def fresh() -> str:
     """The URL of a database with the schema and nothing else in it; all tests have the same, one after the other."""
-    cluster().execute(_tables(), _DATABASE)
-    return cluster().url(_DATABASE)
+    cluster().execute(_tables(), NAME)
+    return cluster().url(NAME)

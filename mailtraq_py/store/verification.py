@@ -1,7 +1,7 @@
 """
 `mailtraq verify`: everything that is kept, held against everything else, while servers run.
 
-    database      the pages of each table (SQLite's quick_check)
+    database      the pages of each table (SQLite's quick_check; PostgreSQL looks after its own: pg_amcheck, checksums)
     contents      the octets of each, by length and SHA-256; the map of MIME parts
     references    who points at each content; rows and files that belong to none
     mailboxes     counts, sizes, UIDs, MODSEQs; each message's content, head and size
@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -29,7 +30,7 @@ from mailtraq_py.wire.imap.structure import describe
 
 from .content import Content
 from .database import Database
-from .sql.content import PLACE_FILE
+from .sql.content import PLACE_FILE, PLACE_ROWS
 from .sql.rows import Row
 
 _SLICE = 100
@@ -118,7 +119,7 @@ class Verification:
     # -- steps ------------------------------------------------------------------------------------------
 
     def _tables(self) -> Iterator[Damage]:
-        for database in (self.main, self.recent):
+        for database in (self.main, self.recent) if self.main.keeps_files else ():
             tables = database.read("list_tables")
             for number, table in enumerate(tables, 1):
                 for line in database.read("check_table", table):
@@ -143,6 +144,8 @@ class Verification:
         try:
             if place == PLACE_FILE:
                 length, digest = _digest_of(self.content.path(number))
+            elif place == PLACE_ROWS:
+                length, digest = _digest(self._chunks(number, octets))
             elif inline is None:
                 yield Damage("content", name, f"its octets are not there; {_RESTORE}")
                 return
@@ -232,11 +235,16 @@ class Verification:
 
 def _digest_of(path: Path) -> tuple[int, bytes]:
     """Length and SHA-256 of a file."""
-    digest, length = hashlib.sha256(), 0
     with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_OCTETS):
-            digest.update(chunk)
-            length += len(chunk)
+        return _digest(iter(partial(file.read, _CHUNK_OCTETS), b""))
+
+
+def _digest(chunks: Iterable[bytes]) -> tuple[int, bytes]:
+    """Length and SHA-256 of octets in pieces."""
+    digest, length = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        length += len(chunk)
     return length, digest.digest()
 
 

@@ -23,7 +23,7 @@ from mailtraq_py.interfaces.failures import (
     OverQuota,
 )
 from mailtraq_py.interfaces.queue import Deferred, Failed, Outgoing, Sent
-from mailtraq_py.interfaces.store import Acceptance, Column, LocalDelivery, NewContent, NewMessage
+from mailtraq_py.interfaces.store import Acceptance, Column, ContentRef, LocalDelivery, NewContent, NewMessage
 from mailtraq_py.mail.address import parse_address
 from mailtraq_py.mail.changes import AccountRevoked, Change, MailboxChanged, MailboxesChanged, MailboxGone, QueueGrew
 from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, Recipient, ReversePath, parse_notify
@@ -160,20 +160,29 @@ class AcceptanceContract(StoreCase):
             read = await self.store.content.read(content, offset, length)  # type: ignore[arg-type]
             self.assertEqual(read, whole[offset : offset + length])
 
-    async def test_a_large_message_lies_in_a_file_and_goes_with_its_last_reference(self) -> None:
-        """Above the bound a content is a file; it goes when the last message that points at it is removed."""
-        large = message(body="0123456789abcdef\r\n" * (INLINE_MAX_OCTETS // 10))
+    def stored_apart(self, content_id: int) -> int:
+        """How many octets of a content lie outside the usual rows; 0 where there are none."""
+        path = self.store.content.path(content_id)
+        return path.stat().st_size if path.exists() else 0
+
+    async def test_a_large_message_lies_apart_and_goes_with_its_last_reference(self) -> None:
+        """Above the bound a content lies apart, is read in ranges, and goes with the last message that points at it."""
+        large = message(body="0123456789abcdef\r\n" * (INLINE_MAX_OCTETS // 4))
         uid = await self.deliver(large)
         inbox = await self.inbox()
         self.assertEqual(await self.octets(inbox, uid), large)
         ((content,),) = await inbox.fetch(uids(uid), [Column.CONTENT], 1)
-        path = self.store.content.path(content.id)  # type: ignore[attr-defined]
-        self.assertEqual(path.stat().st_size, len(large))
+        assert isinstance(content, ContentRef)
+        for offset, length in ((0, 10), (262_100, 100), (262_144, 262_144), (len(large) - 5, 10)):
+            read = await self.store.content.read(content, offset, length)
+            self.assertEqual(read, large[offset : offset + length])
+        self.assertEqual(self.stored_apart(content.id), len(large))
+        self.assertEqual([damage.detail for damage in self.store.verification().damages()], [])
         await inbox.copy(uids(uid), "Archive")
         await inbox.remove(uids(uid))
-        self.assertTrue(path.exists())
+        self.assertEqual(self.stored_apart(content.id), len(large))
         await (await self.boxes.open("Archive")).remove(EVERY)
-        self.assertFalse(path.exists())
+        self.assertEqual(self.stored_apart(content.id), 0)
 
     async def test_the_same_id_again_changes_nothing(self) -> None:
         """Repeating an acceptance after a lost answer gives the answer again and no second copy."""

@@ -85,7 +85,8 @@ class MigrateTests(SynchronousTestCase):
         steps = steps_of_room.read_steps("main")
         for last in range(1, max(steps)):
             self.path = f"{self.folder}/{last}/mail.db"
-            with patch.object(steps_of_room, "read_steps", lambda _, last=last: {n: steps[n] for n in range(1, last + 1)}):
+            older = {number: steps[number] for number in range(1, last + 1)}
+            with patch.object(steps_of_room, "read_steps", lambda _, older=older: older):
                 connections = self.open()
                 migrate(connections, "main")
             self.fill(connections.writer)
@@ -205,4 +206,4 @@ class MigrateTests(SynchronousTestCase):
 
     def test_another_kind_of_store(self) -> None:
         """A URL that is no SQLite file is refused with its kind."""
-        self.assertIn("postgresql", str(self.assertRaises(StoreRefused, Store, "postgresql://x", self.folder)))
+        self.assertIn("postgresql", str(self.assertRaises(StoreRefused, Store, "mysql://x", self.folder)))

@@ -7,9 +7,17 @@ from __future__ import annotations
 from twisted.internet import reactor
 
 from mailtraq_py.store.store import Store
-from tests.postgres import fresh
+from tests.postgres import NAME, cluster, fresh
 
 from . import contract
+
+
+class _InRows(contract.AcceptanceContract):
+    def stored_apart(self, content_id: int) -> int:
+        (row,) = cluster().execute(
+            f"SELECT coalesce(sum(length(octets)), 0)::bigint FROM content_chunks WHERE content_id = {content_id}", NAME
+        )
+        return int(str(row[0]))
 
 
 class _Served(contract.StoreCase):
@@ -22,11 +30,11 @@ class _AtOnce(contract.StoreCase):
         return Store(fresh(), data_dir, clock=self.clock)
 
 
-class AcceptanceServed(_Served, contract.AcceptanceContract):
+class AcceptanceServed(_Served, _InRows):
     """IAcceptance and IContent."""
 
 
-class AcceptanceAtOnce(_AtOnce, contract.AcceptanceContract):
+class AcceptanceAtOnce(_AtOnce, _InRows):
     """The same without a reactor."""
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .rows import Cursor, Row, insert, lock_rows, one, where_in
+from .rows import Cursor, Row, Written, insert, lock_rows, one, where_in
 
 PLACE_INLINE = 0
 PLACE_FILE = 1
 PLACE_ROWS = 2
+
+CHUNK_OCTETS = 256 * 1024
 
 COMPRESSION_NONE = 0
 COMPRESSION_ZSTD = 1
@@ -86,3 +88,44 @@ def content_place(cursor: Cursor, content_id: int) -> Row | None:
 def known_contents(cursor: Cursor, content_ids: Sequence[int]) -> list[int]:
     """Which of the ids have a row."""
     return [row[0] for row in where_in(cursor, "SELECT id FROM contents WHERE id IN {keys}", content_ids)]
+
+
+# --- contents in rows, where there are no files that all hosts see -------------------------------------------------
+
+
+def write_chunk(cursor: Cursor, content_id: int, number: int, octets: bytes) -> Written:
+    """Write the chunk with this number, from 0, of a content whose row comes later; all but the last are full."""
+    cursor.execute(
+        "INSERT INTO content_chunks (content_id, number, octets) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (content_id, number, octets),
+    )
+    return Written()
+
+
+def read_chunks(cursor: Cursor, content_id: int, start: int, stop: int) -> bytes:
+    """Octets [start, stop) of a content in rows, cut where a chunk is missing."""
+    pieces = []
+    while start < stop:
+        number, offset = divmod(start, CHUNK_OCTETS)
+        length = min(stop - start, CHUNK_OCTETS - offset)
+        row = one(
+            cursor,
+            "SELECT substr(octets, CAST(? AS INTEGER), CAST(? AS INTEGER)) FROM content_chunks"
+            " WHERE content_id = ? AND number = ?",
+            (offset + 1, length, content_id, number),
+        )
+        if row is None:
+            break
+        pieces.append(row[0])
+        start += length
+    return b"".join(pieces)
+
+
+def sweep_chunks(cursor: Cursor, first: int, bound: int) -> Written:
+    """Remove chunks with ids in [first, bound) whose content never came; returns how many."""
+    cursor.execute(
+        "DELETE FROM content_chunks WHERE content_id >= ? AND content_id < ?"
+        " AND NOT EXISTS (SELECT 1 FROM contents c WHERE c.id = content_chunks.content_id) RETURNING number",
+        (first, bound),
+    )
+    return Written(len(cursor.fetchall()))
