@@ -90,6 +90,14 @@ def field_values(header: bytes, name: bytes) -> list[bytes]:
     return [value.rstrip(b"\r") for candidate, value in _FIELD.findall(header) if candidate.lower() == name]
 
 
+def field_around(header: bytes, place: int) -> bytes:
+    """The octets of the field that an offset of a raw header is in, b"" where it is in none."""
+    for match in _FIELD.finditer(header):
+        if match.end() > place:
+            return match[0]
+    return b""
+
+
 def unfold(value: bytes) -> bytes:
     """
     One line of a raw value: folds undone, blanks at both ends dropped, no line end or NUL left.

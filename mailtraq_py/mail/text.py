@@ -17,7 +17,7 @@ from html import unescape
 
 from .charsets import decode_unlabelled, decoder
 from .entity import read_header
-from .header import TEXT_PLAIN, decode_text, fields, parse_token
+from .header import TEXT_PLAIN, decode_text, field_around, fields, parse_token
 from .partmap import Kind, Part, unpack
 
 PIECE_OCTETS = 256 * 1024
@@ -64,6 +64,19 @@ def body_texts(read: Read, parts: bytes, header_octets: int, octets: int) -> Ite
         if part.kind is Kind.LEAF:
             yield from part_texts(read, part, header)
             yield BREAK
+
+
+def nearby_texts(read: Read, parts: bytes, header_octets: int, octets: int, place: int) -> Iterator[str]:
+    """
+    Those of the texts of a message that come of the octets around an offset of the content: of a leaf, or of a field of
+    the message's own header. None where they are of something else.
+    """
+    if place < header_octets:
+        return iter([header_text(field_around(read(0, header_octets), place))])
+    for part in unpack(parts, header_octets, octets):
+        if part.kind is Kind.LEAF and part.body_start <= place < part.end:
+            return part_texts(read, part, _read_header(read, part))
+    return iter(())
 
 
 def part_texts(read: Read, part: Part, header: bytes) -> Iterator[str]:

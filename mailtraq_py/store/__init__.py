@@ -2,7 +2,7 @@
 Everything that is kept: accounts, mailboxes, messages, contents, the outbound queue, recent logins.
 
 store (opens all), database, immediate, now, writer, operations, sql/ (functions of a cursor), sqlite, turnstile,
-dialect, disk, migrate, schema/, workers, acceptance, content, spool, deleted, mailboxes, searching, sorting, queue,
-lookup, directory, glance, resolution, passwords, logins, failures, decisions, administration, hub, verification,
-backup, rollback.
+dialect, disk, migrate, schema/, workers, acceptance, content, spool, deleted, mailboxes, searchindex, indexing
+with attachments, searching with narrowing, sorting, queue, lookup, directory, glance, resolution, passwords,
+logins, failures, decisions, administration, hub, verification, backup, rollback.
 """

@@ -44,7 +44,9 @@ from .acceptance import Batch
 from .content import Content
 from .database import Database
 from .deleted import Deleted
-from .searching import search_mailbox
+from .narrowing import IndexedMailbox
+from .searchindex import SearchIndexes
+from .searching import MailboxSearch
 from .sorting import sort_columns, sort_rows
 from .sql.acceptance import Entry
 from .sql.rows import Row
@@ -70,6 +72,7 @@ class Shelf:
         database: Database,
         content: Content,
         deleted: Deleted,
+        indexes: SearchIndexes,
         workers: Workers,
         clock: Callable[[], float],
         pause: Pause,
@@ -77,6 +80,7 @@ class Shelf:
         self.database = database
         self.content = content
         self.deleted = deleted
+        self.indexes = indexes
         self.workers = workers
         self.clock = clock
         self.pause = pause
@@ -307,7 +311,9 @@ class Mailbox:
 
     async def search(self, key: SearchKey, now: float) -> UIDSet:
         """See `IMailbox`."""
-        return await search_mailbox(self._database, self._shelf.content, self._shelf.workers, self.id, key)
+        shelf = self._shelf
+        mailbox = IndexedMailbox(self._account_id, self.id, self.uid_validity)
+        return await MailboxSearch(shelf.database, shelf.content, shelf.workers, shelf.indexes, mailbox).find(key)
 
     async def sort(self, key: SearchKey, criteria: Sequence[SortCriterion], now: float) -> list[int]:
         """See `IMailbox`."""

@@ -40,6 +40,7 @@ from .mailboxes import Mailboxes, Shelf
 from .migrate import StoreRefused, migrate
 from .passwords import Passwords
 from .queue import Queue
+from .searchindex import SearchIndexes
 from .spool import SpoolFolder
 from .sqlite import MEMORY, Connections
 from .verification import Progress, Verification
@@ -115,6 +116,7 @@ class Store:
         self._notices: NoticeReader | None = None
         self._spools = SpoolFolder(self._data_dir / "spool", self._disk)
         self.hub = ChangeHub()
+        self.indexes = SearchIndexes(self._data_dir / "search")
 
     @property
     def database(self) -> Database:
@@ -151,7 +153,7 @@ class Store:
         self.failures = Failures(self._recent)
         self.decisions = DecisionRows(self._recent, self._main)
         self.administration = Administration(self._main, self._recent, hashers, self._clock)
-        self._shelf = Shelf(self._main, self.content, self.deleted, readers, self._clock, self._pause)
+        self._shelf = Shelf(self._main, self.content, self.deleted, self.indexes, readers, self._clock, self._pause)
         if self._reactor is not None:
             await self._start_serving(syncers)
 

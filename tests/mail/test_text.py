@@ -61,7 +61,7 @@ class BodyTests(SynchronousTestCase):
 
     def test_html(self) -> None:
         """What its reader sees: tags within a word are not there, others part words, references are resolved."""
-        markup = b"<table><tr><td>Gr&uuml;&szlig;e</td><td>a<B class=x>n</B>d</td></tr></table>two\r\nlines &lt;b&gt;<br"
+        markup = b"<table><tr><td>Gr&uuml;&szlig;e</td><td>a<B class=x>n</B>d</td></tr>two\r\nlines &lt;b&gt;<br"
         visible = texts(one_part(b"7bit", b"utf-8", markup, b"text/html"))[len(markup) :].split("\n\n")[1]
         self.assertEqual("Grüße and two lines <b><br ", visible)
 

@@ -12,6 +12,7 @@ RFC 9051 6.4.4
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -35,7 +36,7 @@ from mailtraq_py.mail.search import (
 )
 from mailtraq_py.mail.uidset import UIDSet
 
-from .rows import Cursor, Row, every, one
+from .rows import Cursor, Row, every, one, where_in
 
 _EPOCH = date(1970, 1, 1)
 _DAY_SECONDS = 86400
@@ -132,16 +133,29 @@ class Condition:
         return "m.uid IN (SELECT value FROM json_each(?))", (json.dumps(list(existing)),)
 
 
-def matches(cursor: Cursor, mailbox_id: int, key: SearchKey) -> list[int]:
-    """UIDs of messages that match for sure, in one step of the statement."""
+def matches(cursor: Cursor, mailbox_id: int, key: SearchKey, after: int) -> list[int]:
+    """UIDs behind `after` of messages that match for sure, in one step of the statement."""
     condition = _condition(cursor, mailbox_id, key)
     row = one(
         cursor,
         f"SELECT group_concat(m.uid) FROM messages m{_joined(condition.expression)}"
-        f" WHERE m.mailbox_id = ? AND {condition.expression}",
-        (mailbox_id, *condition.bindings),
+        f" WHERE m.mailbox_id = ? AND m.uid > ? AND {condition.expression}",
+        (mailbox_id, after, *condition.bindings),
     )
     return [int(uid) for uid in row[0].split(",")] if row and row[0] else []
+
+
+def matches_among(cursor: Cursor, mailbox_id: int, key: SearchKey, uids: Sequence[int]) -> list[int]:
+    """Which of some UIDs match for sure."""
+    condition = _condition(cursor, mailbox_id, key)
+    rows = where_in(
+        cursor,
+        f"SELECT m.uid FROM messages m{_joined(condition.expression)}"
+        f" WHERE m.mailbox_id = ? AND {condition.expression} AND m.uid IN {{keys}}",
+        uids,
+        (mailbox_id, *condition.bindings),
+    )
+    return [row[0] for row in rows]
 
 
 def candidates(cursor: Cursor, mailbox_id: int, key: SearchKey, after: int, limit: int) -> list[Row]:
@@ -149,26 +163,31 @@ def candidates(cursor: Cursor, mailbox_id: int, key: SearchKey, after: int, limi
     Messages whose octets decide, in rising UID order behind `after`.
 
     Returns:
-        (uid, content id, content octets with head, head or None, header octets, parts, values of the known leaves
-        in the order of `known_leaves`).
+        (uid, content id, head's number, content octets with head, head or None, header octets, parts, values of the
+        known leaves in the order of `known_leaves`).
     """
     condition = _condition(cursor, mailbox_id, key)
     if not condition.is_partial:
         return []
-    leaves = "".join(f", {expression}" for _, expression, _ in condition.known)
+    columns, bindings = _candidate(condition)
     return every(
         cursor,
-        f"SELECT m.uid, m.content_id, m.octets, h.head, c.header_octets, c.parts{leaves} FROM messages m"
-        " JOIN contents c ON c.id = m.content_id"
-        " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head"
-        f" WHERE m.mailbox_id = ? AND m.uid > ? AND ({condition.expression}) IS NULL ORDER BY m.uid LIMIT ?",
-        (
-            *(value for _, _, bindings in condition.known for value in bindings),
-            mailbox_id,
-            after,
-            *condition.bindings,
-            limit,
-        ),
+        f"SELECT {columns} WHERE m.mailbox_id = ? AND m.uid > ? AND ({condition.expression}) IS NULL"
+        " ORDER BY m.uid LIMIT ?",
+        (*bindings, mailbox_id, after, *condition.bindings, limit),
+    )
+
+
+def candidates_among(cursor: Cursor, mailbox_id: int, key: SearchKey, uids: Sequence[int]) -> list[Row]:
+    """Those of some UIDs that match, and those whose octets decide: whether it does, then as in `candidates`."""
+    condition = _condition(cursor, mailbox_id, key)
+    columns, bindings = _candidate(condition)
+    return where_in(
+        cursor,
+        f"SELECT {condition.expression}, {columns}"
+        f" WHERE m.mailbox_id = ? AND ({condition.expression}) IS NOT FALSE AND m.uid IN {{keys}}",
+        uids,
+        (*condition.bindings, *bindings, mailbox_id, *condition.bindings),
     )
 
 
@@ -185,6 +204,17 @@ def needs_octets(key: SearchKey) -> bool:
 def _condition(cursor: Cursor, mailbox_id: int, key: SearchKey) -> Condition:
     row = one(cursor, "SELECT uid_next FROM mailboxes WHERE id = ?", (mailbox_id,))
     return Condition(row[0] if row else 1).compile(key)
+
+
+def _candidate(condition: Condition) -> tuple[str, tuple[object, ...]]:
+    """The columns of a candidate and the tables they come from, with their bindings."""
+    leaves = "".join(f", {expression}" for _, expression, _ in condition.known)
+    return (
+        f"m.uid, m.content_id, m.head, m.octets, h.head, c.header_octets, c.parts{leaves} FROM messages m"
+        " JOIN contents c ON c.id = m.content_id"
+        " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head",
+        tuple(value for _, _, bindings in condition.known for value in bindings),
+    )
 
 
 def _joined(expression: str) -> str:
