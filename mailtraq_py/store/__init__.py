@@ -4,5 +4,5 @@ Everything that is kept: accounts, mailboxes, messages, contents, the outbound q
 store (opens all), database, immediate, now, writer, operations, sql/ (functions of a cursor), sqlite, turnstile,
 dialect, disk, migrate, schema/, workers, acceptance, content, spool, deleted, mailboxes, searchindex, indexing
 with attachments, searching with narrowing, sorting, queue, lookup, directory, glance, resolution, passwords,
-logins, failures, decisions, administration, hub, verification, backup, rollback.
+logins, failures, decisions, administration, hub, undelete, verification, backup, rollback.
 """

@@ -331,7 +331,7 @@ def _complete(files: _Files, database: Path, copy: Path) -> tuple[int, int, list
         for path in _content_files(files.target):
             if path not in wanted:
                 path.unlink()
-        messages = connection.execute("SELECT count(*) FROM messages").get
+        messages = connection.execute("SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE state = 'open'").get
         queued = connection.execute("SELECT count(*) FROM queue").get
     return int(messages), int(queued), damaged
 

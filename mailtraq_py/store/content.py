@@ -64,6 +64,11 @@ class ContentIds:
         return number
 
 
+def first_id_after(seconds: float) -> int:
+    """The lowest id that a content may have which came after a time, in seconds since the epoch."""
+    return (int(seconds * 1000) + 1 - _EPOCH_MILLISECONDS) << _RANDOM_BITS
+
+
 @implementer(IContent)
 class Content:
     """

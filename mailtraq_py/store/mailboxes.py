@@ -161,6 +161,13 @@ class Mailboxes:
         row = self._find(name)
         return Mailbox(self._shelf, self.account_id, row[0], _canonical(name), row[5], read_only=row[2] < 0)
 
+    def recoverable(self) -> Mailbox:
+        """The mailbox of deleted messages, whether it is shown or not."""
+        row: Row | None = self._database.read("find_recoverable", self.account_id)
+        if row is None:
+            raise NoSuchMailbox("the account is gone")
+        return Mailbox(self._shelf, self.account_id, row[0], self._recoverable_name, row[5], read_only=True)
+
     async def append(self, name: str, messages: Sequence[NewMessage]) -> Appended:
         """See `IMailboxes`."""
         name = self._real(name)

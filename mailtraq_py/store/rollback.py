@@ -33,7 +33,7 @@ class NoRollback(Exception):
 class Plan:
     """
     What going back means. `lost` messages came since the copy was made, `returning` were deleted since, `torn` ones
-    are in the copy but their files are gone.
+    are in the copy but their files are gone. What came and was deleted since goes without a word.
     """
 
     copy: Path
@@ -57,13 +57,17 @@ def plan_rollback(database: Path, data_dir: Path) -> Plan:
         if copy is None:
             raise NoRollback(f"{database} has schema {schema}, and there is no copy from before it")
         live.execute("ATTACH ? AS earlier", (str(copy),))
+        # What is in mailboxes; deleted messages may be in the file, too.
+        live.execute(
+            "CREATE TEMP VIEW listed AS SELECT m.content_id FROM main.messages m"
+            " JOIN main.mailboxes b ON b.id = m.mailbox_id AND b.state = 'open'"
+        )
         lost = live.execute(
-            "SELECT count(*) FROM messages m WHERE NOT EXISTS"
-            " (SELECT 1 FROM earlier.contents c WHERE c.id = m.content_id)"
+            "SELECT count(*) FROM listed l WHERE NOT EXISTS"
+            " (SELECT 1 FROM earlier.contents c WHERE c.id = l.content_id)"
         ).get
         returning = live.execute(
-            "SELECT count(*) FROM earlier.messages m WHERE NOT EXISTS"
-            " (SELECT 1 FROM main.contents c WHERE c.id = m.content_id)"
+            "SELECT count(*) FROM earlier.messages m WHERE m.content_id NOT IN (SELECT content_id FROM listed)"
         ).get
         files = live.execute(
             "SELECT m.content_id FROM earlier.messages m JOIN earlier.contents c ON c.id = m.content_id"

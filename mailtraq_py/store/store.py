@@ -43,6 +43,7 @@ from .queue import Queue
 from .searchindex import SearchIndexes
 from .spool import SpoolFolder
 from .sqlite import MEMORY, Connections
+from .undelete import Undeletion
 from .verification import Progress, Verification
 from .workers import AtOnce, Threads, Workers
 from .writer import Writer
@@ -160,6 +161,10 @@ class Store:
     def mailboxes(self, account_id: int) -> Mailboxes:
         """The mailboxes of an account."""
         return Mailboxes(self._shelf, account_id)
+
+    def undeletion(self, account_id: int) -> Undeletion:
+        """What of an account's deleted mail can come back."""
+        return Undeletion(self._main, self.mailboxes(account_id))
 
     def verification(self, progress: Progress | None = None) -> Verification:
         """A look at everything that is kept; see there."""

@@ -221,6 +221,12 @@ class Verification:
         for account_id, what, kept, found in self.main.read("wrong_accounts"):
             detail = f"{what} is {kept}, its mailboxes say {found}"
             yield Damage("account", str(account_id), detail, ("recount_account", account_id))
+        for account_id in self.main.read("without_recoverable"):
+            detail = "has no mailbox for what is deleted"
+            yield Damage("account", str(account_id), detail, ("mend_recoverable", account_id))
+        for mailbox_id, messages in self.main.read("without_deletion"):
+            detail = f"{messages} deleted messages of which is not known when they were"
+            yield Damage("deletion", str(mailbox_id), detail, ("cover_deleted", mailbox_id, time.time()))
         for name, due, high in self.main.read("wrong_counters"):
             yield Damage("counter", name, f"the next is {due}, {high} is given", ("raise_counter", name, high))
 

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 
 from mailtraq_py.store.store import Store
 
-from . import contract
+from . import contract, deletedcontract
 
 
 class _InMemory(contract.StoreCase):
@@ -91,3 +91,27 @@ class HubInMemory(_InMemory, contract.HubContract):
 
 class HubOnDisk(_OnDisk, contract.HubContract):
     """IChangeHub, on disk."""
+
+
+class DeletedInMemory(_InMemory, deletedcontract.DeletedContract):
+    """Deleted mail, in memory."""
+
+
+class DeletedOnDisk(_OnDisk, deletedcontract.DeletedContract):
+    """Deleted mail, on disk."""
+
+
+class PurgeInMemory(_InMemory, deletedcontract.PurgeContract):
+    """Its end, in memory."""
+
+
+class PurgeOnDisk(_OnDisk, deletedcontract.PurgeContract):
+    """Its end, on disk."""
+
+
+class RestoreInMemory(_InMemory, deletedcontract.RestoreContract):
+    """Its coming back, in memory."""
+
+
+class RestoreOnDisk(_OnDisk, deletedcontract.RestoreContract):
+    """Its coming back, on disk."""

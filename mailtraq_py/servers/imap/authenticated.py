@@ -48,7 +48,7 @@ async def select(dialogue: Dialogue, command: commands.Select) -> None:
     dialogue.selection = selection
     core.view = view
     core.state = State.SELECTED
-    permanent = "" if command.read_only else f"{_FLAGS} \\*"
+    permanent = "" if selection.read_only else f"{_FLAGS} \\*"
     core.send(
         b"".join(
             (
@@ -65,7 +65,7 @@ async def select(dialogue: Dialogue, command: commands.Select) -> None:
     )
     if command.resync is not None:
         await resynchronise(dialogue, command.resync, status)
-    core.ok("selected", "READ-ONLY" if command.read_only else "READ-WRITE")
+    core.ok("selected", "READ-ONLY" if selection.read_only else "READ-WRITE")
 
 
 async def _first_unseen(selection: Selection, status: MailboxStatus) -> int:
@@ -131,6 +131,8 @@ def _attributes(info: MailboxInfo) -> list[str]:
     attributes = ["\\HasChildren" if info.has_children else "\\HasNoChildren"]
     if not info.id:
         attributes.append("\\Noselect")
+    if info.is_recoverable:
+        attributes.append("\\Noinferiors")
     if info.special_use:
         attributes.append(info.special_use)
     return attributes

@@ -16,6 +16,7 @@ from .dialogue import Dialogue
 from .resync import send_states
 
 READ_ONLY = "the mailbox is selected read-only"
+RECOVERABLE = "deleted messages can only be looked at, copied and moved to other mailboxes"
 
 
 def named_uids(dialogue: Dialogue, numbers: SequenceSet, by_uid: bool) -> UIDSet | None:
@@ -41,13 +42,21 @@ async def expunge(dialogue: Dialogue, command: commands.Expunge) -> None:
     """EXPUNGE, UID EXPUNGE (RFC 4315 2.1)."""
     selection = dialogue.selected
     if selection.read_only:
-        dialogue.core.no(READ_ONLY)
+        _refuse(dialogue)
         return
     # Without a set only what this client knows of goes: it has not seen what came since.
     uids = selection.view.all_uids() if command.uids is None else selection.view.uids_of_uids(command.uids)
     if uids:
         await selection.mailbox.expunge(uids)
     await _removed(dialogue, "expunged")
+
+
+def _refuse(dialogue: Dialogue) -> None:
+    """Nothing is changed here."""
+    if dialogue.selected.mailbox.read_only:
+        dialogue.core.no(RECOVERABLE, "CANNOT")
+    else:
+        dialogue.core.no(READ_ONLY)
 
 
 async def _removed(dialogue: Dialogue, words: str) -> None:
@@ -67,7 +76,7 @@ async def store(dialogue: Dialogue, command: commands.Store) -> None:
     if uids is None:
         return
     if selection.read_only:
-        dialogue.core.no(READ_ONLY)
+        _refuse(dialogue)
         return
     view = selection.view
     code = ""
@@ -88,7 +97,8 @@ async def store(dialogue: Dialogue, command: commands.Store) -> None:
 
 async def copy(dialogue: Dialogue, command: commands.Copy) -> None:
     """
-    COPY and MOVE. MOVE tells COPYUID before the EXPUNGEs (RFC 6851 4.3).
+    COPY and MOVE. MOVE tells COPYUID before the EXPUNGEs (RFC 6851 4.3). Deleted messages can be moved, too: they are
+    undeleted so.
 
     RFC 3501 6.4.7, RFC 4315 3
     """
@@ -96,7 +106,7 @@ async def copy(dialogue: Dialogue, command: commands.Copy) -> None:
     uids = named_uids(dialogue, command.numbers, command.by_uid)
     if uids is None:
         return
-    if command.move and selection.read_only:
+    if command.move and selection.examined:
         dialogue.core.no(READ_ONLY)
         return
     code = ""

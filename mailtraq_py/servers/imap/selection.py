@@ -21,14 +21,15 @@ class Selection:
     """
     One selected mailbox. Make it with `Selection.open`, end it with `close`.
 
-    `gone`: the mailbox was deleted.
+    `examined`: EXAMINE opened it; `read_only`: so it was, or it holds deleted messages. `gone`: it was deleted.
     """
 
-    __slots__ = ("_newest", "_news", "_unwatch", "gone", "mailbox", "read_only", "view")
+    __slots__ = ("_newest", "_news", "_unwatch", "examined", "gone", "mailbox", "read_only", "view")
 
-    def __init__(self, mailbox: IMailbox, read_only: bool, news: Callable[[], None]) -> None:
+    def __init__(self, mailbox: IMailbox, examined: bool, news: Callable[[], None]) -> None:
         self.mailbox = mailbox
-        self.read_only = read_only
+        self.examined = examined
+        self.read_only = examined or mailbox.read_only
         self.view = View(EMPTY, 0, 1)
         self.gone = False
         self._newest = 0

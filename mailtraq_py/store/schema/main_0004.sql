@@ -31,10 +31,10 @@ CREATE TABLE deleted_mailboxes (
 );
 CREATE INDEX deleted_mailboxes_of_account ON deleted_mailboxes (account_id);
 
--- What was deleted before this step is gone.
+-- What was deleted before this step, about when the last message came, is gone.
 INSERT INTO recoverable (account_id, mailbox_id, purged_until)
 SELECT account_id, (SELECT next FROM counters WHERE name = 'mailbox') + row_number() OVER (ORDER BY account_id) - 1,
-    CAST(strftime('%s', 'now') AS REAL)
+    coalesce((SELECT max(received) FROM acceptances), 0)
 FROM account_counters;
 
 INSERT INTO mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, created)

@@ -72,10 +72,10 @@ def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float, keep:
     if name == INBOX:
         raise MailboxNotAllowed("INBOX stays")
     Ledger(cursor).lock([account_id])
-    row = find_node(cursor, account_id, name, "id, parent_id, name, state, messages, octets")
+    row = find_node(cursor, account_id, name, "id, parent_id, name, state, messages, octets, special_use, created")
     if row is None:
         raise NoSuchMailbox(name)
-    number, parent_id, level, state, messages, octets = row
+    number, parent_id, level, state, messages, octets, special_use, created = row
     has_children = one(
         cursor, "SELECT 1 FROM mailboxes WHERE account_id = ? AND parent_id = ? LIMIT 1", (account_id, number)
     )
@@ -83,11 +83,8 @@ def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float, keep:
         # RFC 9051 6.3.5: a \Noselect name with inferiors cannot be deleted.
         raise MailboxNotAllowed("it has inferiors")
     if keep:
-        cursor.execute(
-            "INSERT INTO deleted_mailboxes (id, account_id, name, special_use, created, deleted)"
-            " SELECT id, account_id, ?, special_use, created, ? FROM mailboxes WHERE id = ?",
-            (name, now, number),
-        )
+        gone = (number, account_id, name, special_use, created, now)
+        insert(cursor, "deleted_mailboxes (id, account_id, name, special_use, created, deleted)", 6, [gone])
     else:
         note_purge(cursor, account_id, now)
     cursor.execute("UPDATE mailboxes SET state = 'condemned', parent_id = -id WHERE id = ?", (number,))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mailtraq_py.interfaces.failures import NoSuchMailbox
+
 from .content import release
 from .ledger import MAILBOX_COLUMNS, Ledger, MailboxCounters, take_numbers
 from .messages import forget, note_purge, whole_rows
@@ -103,12 +105,12 @@ def recoverable_octets(cursor: Cursor) -> int:
 
 def recoverable_excess(cursor: Cursor, most: int) -> list[Row]:
     """(recoverable mailbox, octets too much) where there are more than `most`, or, if that is 0, than the quota."""
+    bound, bindings = ("?", (most, most)) if most else ("a.quota_octets", ())
     return every(
         cursor,
-        "SELECT id, octets - most FROM (SELECT b.id, b.octets, CASE WHEN ? > 0 THEN ? ELSE a.quota_octets END AS most"
-        " FROM recoverable r JOIN mailboxes b ON b.id = r.mailbox_id JOIN accounts a ON a.id = r.account_id) AS held"
-        " WHERE octets > most",
-        (most, most),
+        f"SELECT b.id, b.octets - {bound} FROM recoverable r JOIN mailboxes b ON b.id = r.mailbox_id"
+        f" JOIN accounts a ON a.id = r.account_id WHERE b.octets > {bound}",
+        bindings,
     )
 
 
@@ -152,9 +154,12 @@ def purge_deletion(cursor: Cursor, mailbox_id: int, low: int, octets: int, limit
     Returns:
         (messages, octets) that are gone, and the lowest UID that is left of the run or 0.
     """
-    run = one(
-        cursor, "SELECT high, deleted FROM deletions WHERE mailbox_id = ? AND low = ?", (mailbox_id, low)
-    )
+    ledger = Ledger(cursor)
+    try:
+        mailbox = ledger.mailbox(mailbox_id)
+    except NoSuchMailbox:
+        return Written((0, 0, 0))
+    run = one(cursor, "SELECT high, deleted FROM deletions WHERE mailbox_id = ? AND low = ?", (mailbox_id, low))
     if run is None:
         return Written((0, 0, 0))
     high, deleted = run
@@ -173,8 +178,6 @@ def purge_deletion(cursor: Cursor, mailbox_id: int, low: int, octets: int, limit
         cursor.execute("DELETE FROM deletions WHERE mailbox_id = ? AND low = ?", (mailbox_id, low))
     if not chosen:
         return Written((0, 0, left))
-    ledger = Ledger(cursor)
-    mailbox = ledger.mailbox(mailbox_id)
     forget(ledger, mailbox, chosen)
     _join_tombstones(ledger, mailbox)
     note_purge(cursor, mailbox.account_id, deleted)

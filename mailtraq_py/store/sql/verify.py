@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from mailtraq_py.interfaces.failures import NoSuchMailbox
 from mailtraq_py.mail.changes import MailboxChanged
+from mailtraq_py.mail.uidset import UIDSet
 
 from .content import release
 from .ledger import DELETED_BIT, SEEN_BIT
-from .rows import Cursor, Row, SharedCursor, Written, every, lock_rows, one
+from .rows import Cursor, Row, SharedCursor, Written, every, insert, lock_rows, one
 
 # What is kept of a mailbox beside what its rows say: messages, unseen, deleted, octets, the highest UID and MODSEQ.
 _KEPT = "b.messages, b.unseen, b.deleted, b.octets, b.uid_next - 1, b.highest_mod_seq"
@@ -22,6 +23,13 @@ _COUNTED = (
     " coalesce(sum(m.octets), 0), coalesce(max(m.uid), 0), coalesce(max(m.mod_seq), 0)"
 )
 
+# Mailboxes with messages that stay: those that are listed, which the quota counts, and those of deleted messages.
+_IS_THERE = "b.state IN ('open', 'recoverable')"
+_SUMS = (
+    "coalesce(sum(CASE WHEN b.state = 'open' THEN b.octets END), 0) AS box_octets,"
+    " coalesce(sum(CASE WHEN b.state = 'open' THEN b.messages END), 0) AS box_messages"
+)
+
 _REFERENCES = (
     "SELECT content_id, count(*) AS found FROM"
     " (SELECT content_id FROM messages UNION ALL SELECT content_id FROM queue) AS all_of_them GROUP BY content_id"
@@ -29,6 +37,10 @@ _REFERENCES = (
 
 # Counters beside the tables whose keys they give.
 _KEYED = {"domain": "domains", "account": "accounts", "mailbox": "mailboxes", "queue": "queue", "notice": "notices"}
+
+_OF_NO_RUN = (
+    "NOT EXISTS (SELECT 1 FROM deletions d WHERE d.mailbox_id = m.mailbox_id AND m.uid BETWEEN d.low AND d.high)"
+)
 
 _HANGERS_ON = ("content_octets", "heads", "content_shares")  # content_chunks come before their content
 
@@ -91,8 +103,8 @@ def stray_rows(cursor: Cursor) -> list[Row]:
 
 
 def list_all_mailboxes(cursor: Cursor) -> list[Row]:
-    """(id, messages) of every open mailbox."""
-    return every(cursor, "SELECT id, messages FROM mailboxes WHERE state = 'open' ORDER BY id")
+    """(id, messages) of every mailbox, those of deleted messages included."""
+    return every(cursor, f"SELECT id, messages FROM mailboxes b WHERE {_IS_THERE} ORDER BY id")
 
 
 def mailbox_counts(cursor: Cursor, mailbox_id: int) -> tuple[Row, Row] | None:
@@ -100,7 +112,7 @@ def mailbox_counts(cursor: Cursor, mailbox_id: int) -> tuple[Row, Row] | None:
     row = one(
         cursor,
         f"SELECT {_KEPT}, {_COUNTED} FROM mailboxes b LEFT JOIN messages m ON m.mailbox_id = b.id"
-        " WHERE b.id = ? AND b.state = 'open' GROUP BY b.id",
+        f" WHERE b.id = ? AND {_IS_THERE} GROUP BY b.id",
         (mailbox_id,),
     )
     return None if row is None else (row[:6], row[6:])
@@ -138,9 +150,8 @@ def wrong_accounts(cursor: Cursor) -> list[Row]:
     return every(
         cursor,
         "WITH found AS (SELECT a.account_id, a.octets, a.messages, a.next_mod_seq, a.next_uid_validity,"
-        " coalesce(sum(b.octets), 0) AS box_octets, coalesce(sum(b.messages), 0) AS box_messages,"
-        " coalesce(max(b.highest_mod_seq), 0) AS mod_seq, coalesce(max(b.uid_validity), 0) AS uid_validity"
-        " FROM account_counters a LEFT JOIN mailboxes b ON b.account_id = a.account_id AND b.state = 'open'"
+        f" {_SUMS}, coalesce(max(b.highest_mod_seq), 0) AS mod_seq, coalesce(max(b.uid_validity), 0) AS uid_validity"
+        f" FROM account_counters a LEFT JOIN mailboxes b ON b.account_id = a.account_id AND {_IS_THERE}"
         " GROUP BY a.account_id)"
         " SELECT account_id, 'octets', octets, box_octets FROM found WHERE octets <> box_octets"
         " UNION ALL SELECT account_id, 'messages', messages, box_messages FROM found WHERE messages <> box_messages"
@@ -163,6 +174,25 @@ def wrong_counters(cursor: Cursor) -> list[Row]:
             (name, name),
         )
     return found
+
+
+def without_recoverable(cursor: Cursor) -> list[int]:
+    """Accounts that have no mailbox for deleted messages."""
+    rows = every(
+        cursor,
+        "SELECT a.id FROM accounts a WHERE NOT EXISTS (SELECT 1 FROM recoverable r JOIN mailboxes b"
+        " ON b.id = r.mailbox_id AND b.state = 'recoverable' WHERE r.account_id = a.id)",
+    )
+    return [row[0] for row in rows]
+
+
+def without_deletion(cursor: Cursor) -> list[Row]:
+    """(recoverable mailbox, messages) where messages belong to no run, so that no purge would find them."""
+    return every(
+        cursor,
+        "SELECT m.mailbox_id, count(*) FROM recoverable r JOIN messages m ON m.mailbox_id = r.mailbox_id"
+        f" WHERE {_OF_NO_RUN} GROUP BY m.mailbox_id",
+    )
 
 
 def queue_without_content(cursor: Cursor) -> list[Row]:
@@ -225,7 +255,7 @@ def recount_mailbox(cursor: Cursor, mailbox_id: int) -> Written:
     row = one(
         cursor,
         f"SELECT b.account_id, b.uid_next, b.highest_mod_seq, {_COUNTED} FROM mailboxes b"
-        " LEFT JOIN messages m ON m.mailbox_id = b.id WHERE b.id = ? AND b.state = 'open' GROUP BY b.id",
+        f" LEFT JOIN messages m ON m.mailbox_id = b.id WHERE b.id = ? AND {_IS_THERE} GROUP BY b.id",
         (mailbox_id,),
     )
     if row is None:
@@ -246,8 +276,8 @@ def recount_account(cursor: Cursor, account_id: int) -> Written:
     lock_rows(cursor, "account_counters", "account_id", [account_id])
     row = one(
         cursor,
-        "SELECT coalesce(sum(octets), 0), coalesce(sum(messages), 0), coalesce(max(highest_mod_seq), 0),"
-        " coalesce(max(uid_validity), 0) FROM mailboxes WHERE account_id = ? AND state = 'open'",
+        f"SELECT {_SUMS}, coalesce(max(b.highest_mod_seq), 0), coalesce(max(b.uid_validity), 0) FROM mailboxes b"
+        f" WHERE b.account_id = ? AND {_IS_THERE}",
         (account_id,),
     )
     octets, messages, mod_seq, uid_validity = row or (0, 0, 0, 0)
@@ -283,6 +313,14 @@ def delete_homeless(cursor: Cursor, mailbox_id: int) -> Written:
         return Written()
     cursor.execute("DELETE FROM messages WHERE mailbox_id = ? RETURNING content_id", (mailbox_id,))
     return Written(purged=release(cursor, [row[0] for row in cursor.fetchall()]))
+
+
+def cover_deleted(cursor: Cursor, mailbox_id: int, now: float) -> Written:
+    """Take messages of a recoverable mailbox that belong to no run for deleted now."""
+    rows = every(cursor, f"SELECT m.uid FROM messages m WHERE m.mailbox_id = ? AND {_OF_NO_RUN}", (mailbox_id,))
+    runs = UIDSet.from_numbers(row[0] for row in rows).ranges
+    insert(cursor, "deletions", 5, [(mailbox_id, low, high, now, 0) for low, high in runs])
+    return Written()
 
 
 def raise_counter(cursor: Cursor, name: str, above: int) -> Written:
