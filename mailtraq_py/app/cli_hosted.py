@@ -14,7 +14,7 @@ from mailtraq_py.store.glance import OtherSchema, glance
 from mailtraq_py.store.migrate import StoreRefused
 from mailtraq_py.store.sqlite import LibraryTooOld
 
-from .location import Location, StoreUnusable
+from .location import SQLITE, Location, StoreUnusable
 from .nobody import NobodyHosted
 
 
@@ -32,8 +32,8 @@ def hosted(location: Location) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
     scheme, _, path = location.store_url.partition(":")
     with ExitStack() as opened:
         try:
-            if scheme != "sqlite":
-                raise OtherSchema(location.store_url)
+            if scheme != SQLITE:
+                raise OtherSchema(scheme)
             directory = opened.enter_context(glance(path))
             found: tuple[IDirectory, tuple[str, ...]] = (directory, directory.some_account())
         except OtherSchema:
@@ -43,5 +43,5 @@ def hosted(location: Location) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
         except (StoreRefused, LibraryTooOld) as error:
             raise StoreUnusable(str(error)) from None
         except apsw.Error as error:
-            raise StoreUnusable(f"{location.store_url}: {error}") from None
+            raise StoreUnusable(f"{location.shown_store}: {error}") from None
         yield found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .cli_options import Refused, Unusable, find_location
+from .location import POSTGRESQL, SQLITE
 
 if TYPE_CHECKING:
     from mailtraq_py.store.store import Store
@@ -68,14 +69,19 @@ def open_store(config: str | None) -> Iterator[OpenStore]:
         raise Refused(str(error)) from None
 
 
-def store_file(location: Location, must_exist: bool = True) -> Path:
+def store_file(location: Location, instead: str, must_exist: bool = True) -> Path:
     """
     The main database's file.
+
+    Args:
+        instead: what to do where the store is in PostgreSQL.
 
     Raises:
         Unusable: the store is no file, or is not there.
     """
     scheme, _, path = location.store_url.partition(":")
-    if scheme != "sqlite" or (must_exist and not location.store_exists):
-        raise Unusable(f"{location.store_url}: there is no such store")
+    if scheme == POSTGRESQL:
+        raise Unusable(f"the store is in PostgreSQL: {instead}")
+    if scheme != SQLITE or (must_exist and not location.store_exists):
+        raise Unusable(f"{location.shown_store}: there is no such store")
     return Path(path)

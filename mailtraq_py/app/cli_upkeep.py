@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from .location import Location
 
+# What takes the place of copies of a file.
+_DUMP = "back it up with pg_dump --format=custom, or by base backups and the write-ahead log"
+_RESTORE = "stop every server and put a dump back with pg_restore --clean --if-exists"
+_COPY = "try it on a copy of the database, made with createdb --template"
+
 
 @click.command(
     epilog="\b\nExamples:\n  mailtraq verify\n  mailtraq verify --repair\n  mailtraq verify --json | jq .damages"
@@ -76,7 +81,7 @@ def backup(folder: Path, config: str | None, as_json: bool) -> None:
     progress = ProgressLine()
     with _failures():
         try:
-            made = make_backup(store_file(location), location.data_dir, folder, time.time(), progress)
+            made = make_backup(store_file(location, _DUMP), location.data_dir, folder, time.time(), progress)
         finally:
             progress.end()
     if as_json:
@@ -126,7 +131,7 @@ def restore_backup(
         try:
             kept = backups.restore_backup(
                 folder / chosen[-1].name,
-                store_file(location, must_exist=False),
+                store_file(location, _RESTORE, must_exist=False),
                 location.data_dir,
                 time.time(),
                 progress,
@@ -154,7 +159,11 @@ def upgrade(dry_run: bool, config: str | None) -> None:
     from mailtraq_py.store.migrate import schema_of
 
     location = find_location(config)
-    file = store_file(location)
+    if not dry_run and not location.is_file:
+        with open_store(config):
+            click.echo("The store has the schema of this program.")
+        return
+    file = store_file(location, _COPY)
     started = time.monotonic()
     with _failures():
         if dry_run:
@@ -185,7 +194,7 @@ def rollback(lose: int, config: str | None) -> None:
 
     location = find_location(config)
     _refuse_while_running(location)
-    file = store_file(location)
+    file = store_file(location, _RESTORE)
     with _failures():
         try:
             plan = plan_rollback(file, location.data_dir)

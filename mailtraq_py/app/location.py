@@ -8,12 +8,14 @@ keep an administrator from disabling an account.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 DEFAULT_FILES = (Path("mailtraq.toml"), Path("/etc/mailtraq/mailtraq.toml"))
 DEFAULT_DATA_DIR = "var"
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
 DEFAULT_STORE_URL = "sqlite:var/mailtraq.db"
 DEFAULT_ACCESS_SECONDS = 1200
 DEFAULT_RELAY_SECONDS = 300
@@ -38,7 +40,7 @@ class Location:
 
     file: Path
     data_dir: Path
-    store_url: str
+    store_url: str = field(repr=False)  # may hold a password
     default_domain: str = ""
     user: str = ""
     group: str = ""
@@ -50,7 +52,17 @@ class Location:
     def store_exists(self) -> bool:
         """Whether the store has been made already."""
         scheme, _, path = self.store_url.partition(":")
-        return scheme != "sqlite" or Path(path).exists()
+        return scheme != SQLITE or Path(path).exists()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is SQLite's file, rather than a database on a server."""
+        return self.store_url.startswith(f"{SQLITE}:")
+
+    @property
+    def shown_store(self) -> str:
+        """The store for people."""
+        return self.store_url if self.is_file else f"the {self.store_url.partition(':')[0]} store"
 
 
 def find_file(given: str | None) -> Path:
@@ -101,7 +113,7 @@ def locate(given: str | None) -> Location:
 def absolute_store_url(url: str, folder: Path) -> str:
     """A store's URL, the path of an SQLite file made absolute: relative ones begin in `folder`."""
     scheme, _, path = url.partition(":")
-    return f"sqlite:{folder / path}" if scheme == "sqlite" else url
+    return f"{SQLITE}:{folder / path}" if scheme == SQLITE else url
 
 
 @dataclass(frozen=True, slots=True)

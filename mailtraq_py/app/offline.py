@@ -31,7 +31,7 @@ def offline_store(location: Location) -> Iterator[Store]:
     except (StoreRefused, LibraryTooOld) as error:
         raise StoreUnusable(str(error)) from None
     except (OSError, apsw.Error) as error:
-        raise StoreUnusable(f"{location.store_url}: {error}") from None
+        raise StoreUnusable(f"{location.shown_store}: {error}") from None
     try:
         yield store
     finally:
