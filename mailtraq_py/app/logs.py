@@ -6,7 +6,8 @@ The log: one line an event, as JSON or key=value, with time, level, event word a
 
 What this program logs names its event; what Twisted and other libraries log becomes event "message" with the text in
 `text`. A failure's traceback is the field `traceback` (names and lines of code, no values of variables). No field can
-start a second line: line ends inside are escaped in both forms.
+start a second line: line ends inside are escaped in both forms. With several workers all processes write to one log,
+and `worker` says which of them did.
 
 While the server runs, the lines of one turn of the reactor leave in one write before it waits again, so a crash loses
 those of one turn at most. What is logged before and after, or in another thread, is written at once.
@@ -17,7 +18,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from select import PIPE_BUF
+from stat import S_ISREG
 from threading import get_ident
 from typing import Any
 
@@ -50,12 +53,20 @@ class LogLines:
         write: takes one whole line, its line end included, as octets.
         form: "json" or "keyvalue".
         level: the lowest level that is written, by name.
+        worker: which of several processes this is, for every line; None where it is the only one, or the supervisor.
     """
 
-    def __init__(self, write: Callable[[bytes], object], form: str = "json", level: str = "info") -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        form: str = "json",
+        level: str = "info",
+        worker: int | str | None = None,
+    ) -> None:
         self._write = write
         self._print = _json_line if form == "json" else _keyvalue_line
         self._lowest = _ORDER[LogLevel.lookupByName(level)]
+        self._always: dict[str, Any] = {} if worker is None else {"worker": worker}
         self._second = -1
         self._second_text = ""
 
@@ -66,7 +77,7 @@ class LogLines:
             level = LogLevel.debug
         if _ORDER.get(level, 1) < self._lowest:
             return
-        fields = {"time": self._time(event.get("log_time", 0.0)), "level": _LEVELS.get(level, "info")}
+        fields: dict[str, Any] = {"time": self._time(event.get("log_time", 0.0)), "level": _LEVELS.get(level, "info")}
         word = event.get("event")
         if word is None:
             fields["event"] = "message"
@@ -75,6 +86,7 @@ class LogLines:
         else:
             fields["event"] = word
             fields |= {key: value for key, value in event.items() if key[:4] != "log_" and key != "event"}
+        fields |= self._always
         failure = event.get("log_failure")
         if failure is not None:
             fields.setdefault("text", formatEvent(event))
@@ -150,9 +162,13 @@ class LogFile:
             self._put(lines)
 
     def _put(self, lines: bytes) -> None:
-        # Whole lines in one call, so that those of several processes do not mix.
+        # Whole lines in one call, so that those of several processes do not mix; pipes promise it for PIPE_BUF octets.
         try:
-            os.write(self._descriptor, lines)
+            if S_ISREG(os.fstat(self._descriptor).st_mode):
+                os.write(self._descriptor, lines)
+            else:
+                for piece in _pieces(lines, PIPE_BUF):
+                    os.write(self._descriptor, piece)
         except OSError:
             return
 
@@ -170,3 +186,12 @@ class LogFile:
         if self._owner is not None:
             os.fchown(descriptor, *self._owner)
         return descriptor
+
+
+def _pieces(lines: bytes, octets: int) -> Iterator[bytes]:
+    """Lines in pieces of at most so many octets, none of which ends within a line, but for lines that are longer."""
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + octets) + 1 or lines.find(b"\n", start) + 1 or len(lines)
+        yield lines[start:end]
+        start = end

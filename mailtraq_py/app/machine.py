@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _LISTENING = "0A"
+_BEGAN = 19
 
 
 def own_addresses() -> tuple[str, ...]:
@@ -37,18 +38,22 @@ def gateways() -> tuple[str, ...]:
 def holder_of(port: int) -> str:
     """
     Who listens on a TCP port: `nginx (process 812)`, or "" where that cannot be seen (another user's process, and we
-    are not root).
+    are not root). Of several, the one that began first: workers share what their supervisor listens on.
     """
     sockets = {f"socket:[{inode}]" for inode in _listening(port)}
     if not sockets:
         return ""
+    holders: list[tuple[int, str]] = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(link.readlink().name in sockets for link in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+                # proc(5): the name in parentheses may hold anything
+                _, _, rest = (process / "stat").read_text().rpartition(")")
+                name = (process / "comm").read_text().strip()
+                holders.append((int(rest.split()[_BEGAN]), f"{name} (process {process.name})"))
         except OSError:  # it ended meanwhile, or belongs to somebody else
             continue
-    return ""
+    return min(holders)[1] if holders else ""
 
 
 def _own_ipv4() -> Iterator[str]:

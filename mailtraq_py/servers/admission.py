@@ -1,29 +1,42 @@
 """
 How many connections a service takes, in all and from one address.
 
-Asked before anything is made for a connection, so that refusing a flood costs next to nothing. The counts are behind
-a class of two methods: in one process they are a dictionary, with several workers memory that they share.
+Asked before anything is made for a connection, so that refusing a flood costs next to nothing. In one process the
+counts are a dictionary, with several workers memory that they share (sharedcounts.py).
 """
 
 from __future__ import annotations
 
+from zope.interface import Interface, implementer
+
 from .peer import address_group
 
 
+class IConnectionCounts(Interface):
+    """Open connections by key, of all processes that share them."""
+
+    def add(key: str) -> int:
+        """Count one more; returns how many there are with this key, at least."""
+
+    def remove(key: str) -> None:
+        """Count one less."""
+
+
+@implementer(IConnectionCounts)
 class ConnectionCounts:
-    """Open connections by key, in this process."""
+    """Open connections of this process alone."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
     def add(self, key: str) -> int:
-        """Count one more; returns how many there are with it."""
+        """See `IConnectionCounts`."""
         count = self._counts.get(key, 0) + 1
         self._counts[key] = count
         return count
 
     def remove(self, key: str) -> None:
-        """Count one less; a key without connections is forgotten."""
+        """See `IConnectionCounts`. A key without connections is forgotten."""
         count = self._counts[key] - 1
         if count:
             self._counts[key] = count
@@ -43,7 +56,7 @@ class Admission:
     """
 
     def __init__(
-        self, service: str, counts: ConnectionCounts, max_connections: int, max_connections_per_address: int
+        self, service: str, counts: IConnectionCounts, max_connections: int, max_connections_per_address: int
     ) -> None:
         self._service = service
         self._counts = counts

@@ -26,6 +26,12 @@ class LogLinesTests(SynchronousTestCase):
         """A logger whose lines end in `written`."""
         return Logger(namespace="tests", observer=LogLines(self.written.append, form, level))
 
+    def test_worker(self) -> None:
+        """Each line says which of several processes wrote it."""
+        for worker in (2, "writer"):
+            Logger(observer=LogLines(self.written.append, worker=worker)).info("x", event="x")
+        self.assertEqual([json.loads(line)["worker"] for line in self.written], [2, "writer"])
+
     def test_json(self) -> None:
         """Time, level, event, then every field given, on one line."""
         self.log("json").info("login", event="login", session="s1", tls=None, text='a\nb "c"', many=("x", 1))
@@ -134,3 +140,20 @@ class LogFileTests(SynchronousTestCase):
         thread.join()
         with open(path, "rb") as stream:
             self.assertEqual(stream.read(), b"from afar\n")
+
+    def test_pipe(self) -> None:
+        """Into a pipe lines go in pieces that no other process's can come between; a longer line is a piece."""
+        reader, writer = os.pipe2(os.O_DIRECT)  # a read gives what one write brought
+        self.addCleanup(os.close, reader)
+        saved = os.dup(1)
+        os.dup2(writer, 1)
+        os.close(writer)
+        try:
+            log = LogFile(None)
+            log.write(b"".join(b"%d %s\n" % (number, b"x" * 1500) for number in range(5)) + b"y" * 5000 + b"\nz\n")
+        finally:
+            os.dup2(saved, 1)
+            os.close(saved)
+        pieces = [os.read(reader, 65536) for _ in range(6)]
+        self.assertEqual([piece[:1] for piece in pieces], [b"0", b"2", b"4", b"y", b"y", b"z"])
+        self.assertEqual([len(piece) for piece in pieces], [3006, 3006, 1503, 4096, 905, 2])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 
 from mailtraq_py.interfaces.net import ITLSContexts
 from mailtraq_py.interfaces.policy import IPolicy
@@ -35,23 +36,36 @@ class POP3ServiceSettings:
 
 class MaildropLocks:
     """
-    Which accounts' maildrops are open, within this process. Shared by all POP3 services. A lock lives as long as its
+    Which accounts' maildrops are open. Shared by all POP3 services; with several workers by all of them, as locks on a
+    file, one octet an account, which the system lets go when a process ends. A lock lives as long as its
     connection, so an idle or broken session keeps it for `idle_seconds` at most.
+
+    Args:
+        descriptor: the workers' file; None where this process is the only one. Each process opens it once: closing one
+            descriptor of it would let go of all locks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int | None = None) -> None:
         self._held: set[int] = set()
+        self._descriptor = descriptor
 
     def take(self, account_id: int) -> bool:
         """Take the lock; False when another session has it."""
         if account_id in self._held:
             return False
+        if self._descriptor is not None:
+            try:
+                lockf(self._descriptor, LOCK_EX | LOCK_NB, 1, account_id)
+            except BlockingIOError:
+                return False
         self._held.add(account_id)
         return True
 
     def release(self, account_id: int) -> None:
         """Give it back."""
         self._held.discard(account_id)
+        if self._descriptor is not None:
+            lockf(self._descriptor, LOCK_UN, 1, account_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,66 @@
+"""
+A listening socket from which several workers accept.
+
+A connection that waits wakes every worker that has nothing to do. Each takes one at a time, and who has more
+connections of the service than another lets him go first, for a moment: so a burst is spread evenly however it comes,
+while nobody waits long for a worker that is busy, hangs or dies.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
+from twisted.internet.tcp import Port
+
+AFTER_YOU_SECONDS = 0.005
+
+
+class SharedPort(Port):
+    """See `listen_shared`, which makes it."""
+
+    is_our_turn: Callable[[], bool]
+    _courtesy: IDelayedCall | None = None
+
+    def doRead(self) -> None:
+        """Somebody wants to be accepted."""
+        if self.is_our_turn():
+            self._accept_one()
+        else:
+            self.stopReading()  # type: ignore[no-untyped-call]
+            self._courtesy = self.reactor.callLater(AFTER_YOU_SECONDS, self._insist)
+
+    def loseConnection(self, connDone: Any = None) -> Any:
+        """Accept no more."""
+        if self._courtesy is not None:
+            self._courtesy.cancel()
+            self._courtesy = None
+        return super().loseConnection()
+
+    stopListening = loseConnection
+
+    def _insist(self) -> None:
+        self._courtesy = None
+        self._accept_one()
+        self.startReading()  # type: ignore[no-untyped-call]
+
+    def _accept_one(self) -> None:
+        self.numberAccepts = 1
+        super().doRead()
+
+
+def listen_shared(
+    reactor: Any, listening: socket.socket, factory: IProtocolFactory, is_our_turn: Callable[[], bool]
+) -> SharedPort:
+    """
+    Accept from a listening socket together with other processes. The socket is duplicated.
+
+    Args:
+        is_our_turn: whether this process may accept another one before the others have had a chance.
+    """
+    port: SharedPort = SharedPort._fromListeningDescriptor(reactor, listening.fileno(), listening.family, factory)
+    port.is_our_turn = is_our_turn
+    port.startListening()
+    return port
