@@ -15,9 +15,10 @@ import os
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from passlib.context import LazyCryptContext
+from passlib.context import CryptContext
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
@@ -32,20 +33,25 @@ MAX_WAITING_PER_CLIENT = 100
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED_MAX = 20_000
 
-# Made when a password is first looked at: most calls of the command line never do.
-_CONTEXT = LazyCryptContext(
-    schemes=["argon2", "bcrypt", "bcrypt_sha256", "pbkdf2_sha256", "sha512_crypt", "scrypt"],
-    default="argon2",
-    deprecated="auto",
-    argon2__type="ID",
-    argon2__memory_cost=19456,
-    argon2__time_cost=2,
-    argon2__parallelism=1,
-)
-
-
-# Of 32 random octets that were thrown away; it must cost what _CONTEXT's default costs.
+# Of 32 random octets that were thrown away; it must cost what the context's default costs.
 _NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eU9JqdX6PwegNAZgLIUwRg$CdLM0WkZNU8NxUT4q1DdpeiiYi4dLZLnIQEQ6fx9rgc"
+
+
+@cache
+def _context() -> CryptContext:
+    """
+    Made when a password is first looked at: most calls of the command line never do. (passlib's own LazyCryptContext
+    fails for the second thread when two are the first.)
+    """
+    return CryptContext(
+        schemes=["argon2", "bcrypt", "bcrypt_sha256", "pbkdf2_sha256", "sha512_crypt", "scrypt"],
+        default="argon2",
+        deprecated="auto",
+        argon2__type="ID",
+        argon2__memory_cost=19456,
+        argon2__time_cost=2,
+        argon2__parallelism=1,
+    )
 
 
 def hash_password(password: bytes) -> str:
@@ -57,7 +63,7 @@ def hash_password(password: bytes) -> str:
     """
     if not password or len(password) > PASSWORD_MAX_OCTETS:
         raise ValueError(f"a password has 1 to {PASSWORD_MAX_OCTETS} octets")
-    hashed: str = _CONTEXT.hash(password)
+    hashed: str = _context().hash(password)
     return hashed
 
 
@@ -71,7 +77,7 @@ def check_hash(password: bytes, hashed: str) -> tuple[bool, str | None]:
     if not password or len(password) > PASSWORD_MAX_OCTETS:
         return False, None
     try:
-        right, upgraded = _CONTEXT.verify_and_update(password, hashed)
+        right, upgraded = _context().verify_and_update(password, hashed)
     except ValueError:
         # bcrypt refuses more than 72 octets and NULs; an unknown scheme is nobody's password either.
         return False, None
