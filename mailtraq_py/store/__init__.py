@@ -1,8 +1,8 @@
 """
 Everything that is kept: accounts, mailboxes, messages, contents, the outbound queue, recent logins.
 
-store (opens all), database, immediate, now, writer, operations, sql/ (functions of a cursor), sqlite, turnstile,
-dialect, disk, migrate, schema/, workers, acceptance, content, spool, deleted, mailboxes, searchindex, indexing
-with attachments, searching with narrowing, sorting, queue, lookup, directory, glance, resolution, passwords,
-logins, failures, decisions, administration, hub, undelete, verification, backup, rollback.
+store (opens all), opening, database, immediate, now, backlog, writer, writerprocess, remote, frames, operations, sql/
+(functions of a cursor), sqlite, turnstile, dialect, disk, migrate, schema/, workers, acceptance, content, spool,
+deleted, mailboxes, searchindex, indexing, attachments, narrowing, searching, sorting, queue, lookup, directory, glance,
+resolution, passwords, logins, failures, decisions, administration, hub, undelete, verification, backup, rollback.
 """

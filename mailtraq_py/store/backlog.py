@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
@@ -69,12 +69,16 @@ class Backlog(Generic[T]):
             self._queues.move_to_end(operation.queue, last=False)
         self._count += len(operations)
 
-    def withdraw(self, unwanted: Callable[[T], Any]) -> None:
-        """Forget operations."""
+    def withdraw(self, is_unwanted: Callable[[T], bool]) -> list[T]:
+        """Take out what nobody wants any more; returns it."""
+        unwanted: list[T] = []
         for key, queue in list(self._queues.items()):
-            kept = deque(operation for operation in queue if not unwanted(operation))
-            self._count -= len(queue) - len(kept)
+            kept: deque[T] = deque()
+            for operation in queue:
+                (unwanted if is_unwanted(operation) else kept).append(operation)
             if kept:
                 self._queues[key] = kept
             else:
                 del self._queues[key]
+        self._count -= len(unwanted)
+        return unwanted

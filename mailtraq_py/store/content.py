@@ -2,9 +2,10 @@
 Contents: where the octets of messages lie, and how a new one becomes rows.
 
 Small ones lie in the database, compressed where that pays; large ones are files `data_dir/content/XX/ID`, XX the
-last octet of the id. A file is synced, named and its folder synced before the operation that makes its row is
-queued; it is unlinked after the commit that deletes its row. A file without a row is one whose operation did not
-come to its commit: it is removed at a start that finds no other process alive.
+last octet of the id, or rows of 256 KiB where several hosts share the database. A file is synced, named and its folder
+synced before the operation that makes its row is queued; it is unlinked after the commit that deletes its row. A file
+without a row is one whose operation did not come to its commit: it is removed at a start that finds no other process
+alive; such chunks go when they are an hour old.
 
 Ids are time-ordered, so that new rows go to the end, and random, so that no two processes need to agree.
 """
@@ -17,7 +18,7 @@ import secrets
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,14 @@ from mailtraq_py.interfaces.store import ContentFacts, ContentRef, IContent
 from .database import Database
 from .disk import FULL
 from .spool import Spool, SpoolFolder, outside_failure
-from .sql.content import COMPRESSION_NONE, COMPRESSION_ZSTD, PLACE_FILE, PLACE_INLINE
+from .sql.content import (
+    CHUNK_OCTETS,
+    COMPRESSION_NONE,
+    COMPRESSION_ZSTD,
+    PLACE_FILE,
+    PLACE_INLINE,
+    PLACE_ROWS,
+)
 from .sql.rows import Row
 from .workers import Workers
 
@@ -46,6 +54,8 @@ _WORTH_TRYING_OCTETS = 8 * 1024
 _GAIN_DIVISOR = 8
 _EPOCH_MILLISECONDS = 1_577_836_800_000  # 2020-01-01
 _RANDOM_BITS = 22
+_CHUNKS_ALONE_SECONDS = 3600.0
+_TEN_MINUTES_OF_IDS = 600_000 << _RANDOM_BITS
 
 
 class ContentIds:
@@ -56,17 +66,21 @@ class ContentIds:
 
     def next(self) -> int:
         """A fresh id."""
-        milliseconds = time.time_ns() // 1_000_000 - _EPOCH_MILLISECONDS
-        number = (max(milliseconds, 1) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
+        number = _first_id(time.time_ns() // 1_000_000) | secrets.randbits(_RANDOM_BITS)
         if number <= self._last:
             number = self._last + 1 + secrets.randbits(8)
         self._last = number
         return number
 
 
+def _first_id(milliseconds: int) -> int:
+    """The lowest id of a millisecond since the epoch."""
+    return max(milliseconds - _EPOCH_MILLISECONDS, 1) << _RANDOM_BITS
+
+
 def first_id_after(seconds: float) -> int:
     """The lowest id that a content may have which came after a time, in seconds since the epoch."""
-    return (int(seconds * 1000) + 1 - _EPOCH_MILLISECONDS) << _RANDOM_BITS
+    return _first_id(int(seconds * 1000) + 1)
 
 
 @implementer(IContent)
@@ -91,6 +105,7 @@ class Content:
         self._folders: set[Path] = set()
         self._workers = workers
         self._ids = ContentIds()
+        self._swept = 0
         self._compressor = zstd.ZstdCompressor(level=_LEVEL)
 
     @property
@@ -124,6 +139,8 @@ class Content:
         row = self._place(content_id)
         if row[0] == PLACE_FILE:
             return partial(self._read_file, content_id)
+        if row[0] == PLACE_ROWS:
+            return partial(self._database.read, "read_chunks", content_id)
         whole = self.unpack(row)
         return lambda start, stop: whole[start:stop]
 
@@ -161,12 +178,15 @@ class Content:
         """
         number = self._ids.next()
         octets: bytes | None = None
-        place, compression = PLACE_FILE, COMPRESSION_NONE
-        if spool.is_file:
+        place, compression = PLACE_INLINE, COMPRESSION_NONE
+        if not spool.is_file:
+            octets, compression = self._pack(spool.in_memory())
+        elif self._database.keeps_files:
+            place = PLACE_FILE
             await self._workers.run(self._keep_file, spool, number)
         else:
-            place = PLACE_INLINE
-            octets, compression = self._pack(spool.in_memory())
+            place = PLACE_ROWS
+            await self._keep_rows(spool, number)
         row = (
             number,
             place,
@@ -203,9 +223,13 @@ class Content:
                 # It has no row, so the next start's sweep finds it.
                 self.log.warn("content-left", event="content-left", content=content_id, error=error.strerror)
 
-    def sweep(self) -> int:
+    def sweep(self, before: float) -> int:
         """
-        Remove files without a row. Only while no other process writes.
+        Remove files without a row.
+
+        Args:
+            before: a time, seconds since the epoch, at which nobody was alive who might bring rows for such files. What
+                is younger stays.
 
         Returns:
             how many were removed.
@@ -213,12 +237,21 @@ class Content:
         removed = 0
         if not self._root.is_dir():
             return 0
+        bound = _first_id(int(before * 1000))
         for folder in self._root.iterdir():
             ids = [int(file.name, 16) for file in folder.iterdir() if len(file.name) == 16]
+            ids = [number for number in ids if number < bound]
             orphans = set(ids).difference(self._database.read("known_contents", ids)) if ids else set()
             self.unlink(orphans)
             removed += len(orphans)
         return removed
+
+    async def sweep_rows(self, now: float) -> None:
+        """Remove chunks whose operation did not come to its commit: they are an hour old and have no content."""
+        bound = _first_id(int((now - _CHUNKS_ALONE_SECONDS) * 1000))
+        if not self._database.keeps_files and bound - self._swept > _TEN_MINUTES_OF_IDS:
+            await self._database.run("sweep_chunks", self._swept, bound)
+            self._swept = bound
 
     def _place(self, content_id: int) -> Row:
         row: Row | None = self._database.read("content_place", content_id)
@@ -230,6 +263,9 @@ class Content:
         row = self._place(content_id)
         if row[0] == PLACE_INLINE:
             return self.unpack(row)[start:stop]
+        if row[0] == PLACE_ROWS:
+            octets: bytes = await self._database.read_apart("read_chunks", content_id, start, stop)
+            return octets
         return await self._workers.run(self._read_file, content_id, start, stop)
 
     def _pack(self, octets: bytes) -> tuple[bytes, int]:
@@ -238,6 +274,12 @@ class Content:
             if len(packed) < len(octets) - len(octets) // _GAIN_DIVISOR:
                 return packed, COMPRESSION_ZSTD
         return octets, COMPRESSION_NONE
+
+    async def _keep_rows(self, spool: Spool, number: int) -> None:
+        """A chunk at a time, each committed: so no more than one is in memory, and no lock is held meanwhile."""
+        for place, octets in enumerate(_in_chunks(spool.chunks())):
+            await self._database.run("write_chunk", number, place, octets, octets=len(octets))
+        spool.discard()
 
     def _read_file(self, content_id: int, start: int, stop: int) -> bytes:
         try:
@@ -278,6 +320,22 @@ class Content:
             if what.startswith("sync") and error.errno not in FULL:
                 self._database.distrust(what)
             raise outside_failure(error, what) from error
+
+
+def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same octets in pieces of CHUNK_OCTETS, the last one shorter."""
+    gathered: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= CHUNK_OCTETS:
+            whole = b"".join(gathered)
+            yield whole[:CHUNK_OCTETS]
+            gathered = [whole[CHUNK_OCTETS:]]
+            size -= CHUNK_OCTETS
+    if size:
+        yield b"".join(gathered)
 
 
 def content_path(root: Path, content_id: int) -> Path:

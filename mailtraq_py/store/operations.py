@@ -32,6 +32,7 @@ from .sql.rows import Written
 READS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
+        acceptance.acceptance_places,
         acceptance.acceptance_trace,
         accounts.account_usage,
         accounts.find_account,
@@ -46,6 +47,7 @@ READS: dict[str, Callable[..., Any]] = {
         accounts.list_domains,
         content.content_place,
         content.known_contents,
+        content.read_chunks,
         decisions.read_decisions,
         failures.banned_until,
         indexing.indexable_mailboxes,
@@ -69,6 +71,7 @@ READS: dict[str, Callable[..., Any]] = {
         messages.vanished_between,
         notices.last_notice,
         notices.notices_after,
+        notices.shared_notices,
         queue.count_queue,
         queue.list_queue,
         queue.next_ready,
@@ -111,6 +114,8 @@ WRITES: dict[str, Callable[..., Written]] = {
     for function in (
         acceptance.accept,
         acceptance.expire_acceptances,
+        content.sweep_chunks,
+        content.write_chunk,
         accounts.add_accounts,
         accounts.add_alias,
         accounts.add_domain,
@@ -141,6 +146,7 @@ WRITES: dict[str, Callable[..., Written]] = {
         messages.claim_recent,
         messages.copy_messages,
         messages.expunge_messages,
+        notices.expire_shared_notices,
         queue.delete_entries,
         queue.lease_rows,
         queue.release_rows,

@@ -11,7 +11,6 @@ A missing account is checked against a hash nobody has, so that it takes as long
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -139,12 +138,13 @@ class Passwords:
     Checks passwords.
 
     Args:
-        workers: as many threads as there are cores.
+        workers: threads.
+        size: how many checks run at once; the processes of a host share its cores.
         monotonic: a clock that never goes back, seconds.
     """
 
-    def __init__(self, workers: Workers, monotonic: Callable[[], float]) -> None:
-        self._turns = FairTurns(workers, os.cpu_count() or 1)
+    def __init__(self, workers: Workers, size: int, monotonic: Callable[[], float]) -> None:
+        self._turns = FairTurns(workers, size)
         self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[tuple[int, str], tuple[bytes, float]] = OrderedDict()

@@ -58,8 +58,13 @@ class SpoolFolder:
         if self._lock >= 0:
             return
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._root / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            lock = os.open(self._root / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                break
+            # Another process took it for a dead one's and removed it before we held it.
+            os.close(lock)
         (self._root / self.name).mkdir(mode=0o700)
         self._lock = lock
 

@@ -2,18 +2,21 @@
 The store: opens everything and holds it together.
 
     Store(url, data_dir, reactor)      for a server: writer threads, worker threads, notices of other processes
+    Store(..., peers=...)              for one of several workers of a server: the writer is a process of its own
     Store(url, data_dir)               at once, without a reactor: the command line, unit tests (`immediate.run_now`)
 
-Two database files lie in one folder: the one of the URL, and `recent.db` beside it for what may be lost in a power
-cut. Large contents and spools lie in `data_dir`.
+With SQLite two database files lie in one folder: the one of the URL, and `recent.db` beside it for what may be lost in
+a power cut; large contents lie in `data_dir`. With PostgreSQL all lies in one database. Spools lie in `data_dir`.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,29 +30,25 @@ from mailtraq_py.mail.changes import Change
 from .acceptance import AcceptanceDesk
 from .administration import Administration
 from .content import Content
-from .database import Committed, Database, ThreadedDatabase
+from .database import Committed, Database, FileDatabase, ThreadedDatabase
 from .decisions import DecisionRows
 from .deleted import Deleted, DeletedSettings
 from .directory import Directory
 from .disk import Disk
 from .failures import Failures
-from .hub import ChangeHub, NoticeReader
+from .hub import ChangeHub, Notices
 from .immediate import ImmediateDatabase
 from .logins import RecentLoginRows
 from .mailboxes import Mailboxes, Shelf
-from .migrate import StoreRefused, migrate
+from .opening import MAIN, RECENT, SHARED_SCHEME, connect, database_paths, open_shared, open_writer
 from .passwords import Passwords
 from .queue import Queue
+from .remote import RemoteDatabase, WriterLink
 from .searchindex import SearchIndexes
 from .spool import SpoolFolder
-from .sqlite import MEMORY, Connections
 from .undelete import Undeletion
 from .verification import Progress, Verification
 from .workers import AtOnce, Threads, Workers
-from .writer import Writer
-
-SCHEME = "sqlite:"
-RECENT_FILE = "recent.db"
 
 _UPKEEP_SECONDS = 30.0
 _TRACES_KEPT_SECONDS = 14 * 86400.0
@@ -57,12 +56,32 @@ _READERS = 2
 _SYNCERS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """
+    What a worker knows of its server's others.
+
+    Attributes:
+        writer: its end of the socketpair to the writer's process; the store closes it.
+        count: how many workers share the host; each has its share of the cores for password checks.
+        keeps_up: whether this one purges and expires for all. One does.
+        writer_lost: called on the reactor thread when the writer is gone and everybody who waited for it knows. The
+            store takes nothing any more; the worker ends and another one comes with another writer.
+    """
+
+    writer: socket.socket
+    count: int
+    keeps_up: bool
+    writer_lost: Callable[[], None]
+
+
 class Store:
     """
     Everything that is kept.
 
     Args:
-        url: "sqlite:/absolute/path.db", or "sqlite::memory:" for tests without a reactor.
+        url: "sqlite:/absolute/path.db", or "sqlite::memory:" for tests without a reactor; "postgresql:" and what libpq
+            connects to.
         data_dir: for large contents and spools; made when missing, mode 0700.
         reactor: None makes a store that does everything at once in the calling thread.
         clock: seconds since the epoch.
@@ -70,6 +89,7 @@ class Store:
         announce: write notices of changes for other processes; None: where there is no reactor, which is where
             another process, the server, has to hear of them.
         disk: where content files lie; the operating system's by default.
+        peers: where this store is one worker's of several.
         deleted: how long deleted mail stays; at its default not at all.
 
     Attributes:
@@ -99,11 +119,13 @@ class Store:
         default_domain: str = "",
         announce: bool | None = None,
         disk: Disk | None = None,
+        peers: Peers | None = None,
         deleted: DeletedSettings = DeletedSettings(),  # noqa: B008 - a frozen value
     ) -> None:
-        if not url.startswith(SCHEME):
-            raise StoreRefused(f"{url.partition(':')[0]!r} is no kind of store; it begins with {SCHEME}")
-        self._path = url[len(SCHEME) :]
+        self._url = url
+        self._paths = {} if url.startswith(SHARED_SCHEME) else database_paths(url)
+        self._peers = peers
+        self._link: WriterLink | None = None
         self._data_dir = Path(data_dir)
         self._reactor = reactor
         self._clock = clock
@@ -114,7 +136,7 @@ class Store:
         self._workers: list[Workers] = []
         self._databases: list[Database] = []
         self._upkeep: LoopingCall | None = None
-        self._notices: NoticeReader | None = None
+        self._notices: Notices | None = None
         self._spools = SpoolFolder(self._data_dir / "spool", self._disk)
         self.hub = ChangeHub()
         self.indexes = SearchIndexes(self._data_dir / "search")
@@ -140,15 +162,24 @@ class Store:
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         syncers = self._new_workers("store-sync", _SYNCERS)
         readers = self._new_workers("store-read", _READERS)
-        hashers = self._new_workers("store-hash", os.cpu_count() or 1)
-        self._main = self._open(self._path, "main", "FULL", readers, self._committed)
-        recent = MEMORY if self._path == MEMORY else str(Path(self._path).parent / RECENT_FILE)
-        self._recent = self._open(recent, "recent", "NORMAL", readers, None)
+        checks = max(1, (os.cpu_count() or 1) // (self._peers.count if self._peers else 1))
+        hashers = self._new_workers("store-hash", checks)
+        if self._peers is not None:
+            self._link = WriterLink(self._reactor, self._peers.writer, self._peers.writer_lost)
+        self._main: Database
+        self._recent: Database
+        if self._paths:
+            self._main = self._open(MAIN, readers, self._committed)
+            self._recent = self._open(RECENT, readers, None)
+        else:
+            self._main = self._recent = self._open_shared(readers)
+        if self._link is not None:
+            await self._link.ready
         self.content = Content(self._main, self._data_dir, self._spools, syncers)
         self.deleted = Deleted(self._main, self._data_dir, self._deleted_settings, self._clock, self._disk)
         self.acceptance = AcceptanceDesk(self._main, self.content, self.deleted, self._clock)
         self.queue = Queue(self._main, self.content, self._clock)
-        passwords = Passwords(hashers, time.monotonic)
+        passwords = Passwords(hashers, checks, time.monotonic)
         self.directory = Directory(self._main, passwords, self._default_domain, self._pause)
         self.recent_rows = RecentLoginRows(self._recent, self._main)
         self.failures = Failures(self._recent)
@@ -184,6 +215,8 @@ class Store:
             workers.stop()
         for database in self._databases:
             await database.close()
+        if self._link is not None:
+            self._link.close()
         self._spools.close()
 
     async def keep_up(self) -> None:
@@ -194,40 +227,52 @@ class Store:
             await self.deleted.expire()
             while await self._main.run("expire_acceptances", self._clock() - _TRACES_KEPT_SECONDS, 500):
                 pass
+            await self.content.sweep_rows(time.time())
+            await self._main.keep_up()
         except TemporaryFailure as failure:
             self.log.warn("upkeep-failed", event="upkeep-failed", reason=failure.reason)
 
     async def _start_serving(self, syncers: Workers) -> None:
         await syncers.run(self._sync_folders)
+        now = time.time()
         self._spools.create()
-        if self._spools.remove_abandoned():
-            removed = await syncers.run(self.content.sweep)
+        # With several workers the writer's process sweeps before there are any: what a dead one asked may be under way.
+        if self._spools.remove_abandoned() and self._peers is None:
+            removed = await syncers.run(self.content.sweep, now)
             if removed:
                 self.log.info("contents-removed", event="contents-removed", count=removed)
-        self._notices = NoticeReader(self._main, self.hub, self._spools.name)
+        self._notices = self._main.notices(self.hub, self._spools.name)
         self._notices.start(self._reactor)
+        if self._peers is not None and not self._peers.keeps_up:
+            return
         self._upkeep = LoopingCall(lambda: Deferred.fromCoroutine(self.keep_up()))
         self._upkeep.clock = self._reactor
         self._upkeep.start(_UPKEEP_SECONDS, now=False)
 
     def _sync_folders(self) -> None:
         """Folders made for us may not have their names on disk yet; what we may not look at is its owner's affair."""
-        for folder in {self._data_dir, Path(self._path).parent}:
+        for folder in {self._data_dir, *(Path(path).parent for path in self._paths.values())}:
             with suppress(PermissionError):
                 self._spools.disk.sync_folder(folder.absolute().parent)
 
-    def _open(
-        self, path: str, kind: str, synchronous: str, workers: Workers, committed: Committed | None
-    ) -> Database:
-        connections = Connections(path, synchronous)
-        migrate(connections, kind)
-        origin = self._spools.name if self._announce and kind == "main" else ""
-        writer = Writer(connections, self._clock, time.monotonic, origin)
-        database: Database
-        if self._reactor is None:
-            database = ImmediateDatabase(connections, writer, workers, committed)
+    def _open(self, kind: str, workers: Workers, committed: Committed | None) -> FileDatabase:
+        connections = connect(kind, self._paths[kind])
+        database: FileDatabase
+        if self._link is not None:
+            database = RemoteDatabase(connections, self._link, kind, workers, self._reactor, committed)
         else:
-            database = ThreadedDatabase(connections, writer, workers, self._reactor, committed)
+            origin = self._spools.name if self._announce and kind == MAIN else ""
+            writer = open_writer(kind, connections, self._clock, origin)
+            if self._reactor is None:
+                database = ImmediateDatabase(connections, writer, workers, committed)
+            else:
+                database = ThreadedDatabase(connections, writer, workers, self._reactor, committed)
+        self._databases.append(database)
+        return database
+
+    def _open_shared(self, workers: Workers) -> Database:
+        name = self._spools.name
+        database = open_shared(self._url, workers, self._clock, self._reactor, self._committed, name)
         self._databases.append(database)
         return database
 

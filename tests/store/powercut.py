@@ -174,7 +174,7 @@ class Turn:
         self.recorder.rebuild(moment, target, random.Random(f"{self.seed} {moment}"))
         store = self.open(target)
         try:
-            store.content.sweep()
+            store.content.sweep(time.time())
             found = read_state(store)
             if found not in self._allowed(moment):
                 raise Lost(f"seed {self.seed}, cut after step {moment}: found {_short(found)}")

@@ -100,7 +100,7 @@ class PasswordsTests(SynchronousTestCase):
         self.now = 0.0
         self.hashed: list[bytes] = []
         self.patch(passwords, "check_hash", self.check_hash)
-        self.passwords = Passwords(AtOnce(), lambda: self.now)
+        self.passwords = Passwords(AtOnce(), 1, lambda: self.now)
 
     def check_hash(self, password: bytes, hashed: str) -> tuple[bool, str | None]:
         """Right is "right"."""

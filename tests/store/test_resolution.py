@@ -245,7 +245,7 @@ class SpeedTests(ResolutionCase):
 
         await self.admin.set_list("all@example.test")
         await self.admin.add_members("all@example.test", [f"x{number}@far.example" for number in range(2000)])
-        directory = Directory(self.store.database, Passwords(AtOnce(), lambda: 0.0), pause=pause)
+        directory = Directory(self.store.database, Passwords(AtOnce(), 1, lambda: 0.0), pause=pause)
         found = await directory.resolve(ForwardPath(parse_address("all@example.test")))
         assert isinstance(found, Expansion)
         self.assertEqual(len(found.members), 2000)

@@ -249,6 +249,11 @@ def _write(cursor: Cursor, ledger: Ledger, batch: _Batch) -> tuple[Change, ...]:
     return changes
 
 
+def acceptance_places(cursor: Cursor, acceptance_id: str) -> tuple[Place, ...] | None:
+    """Where an acceptance was delivered, None where it did not come to its commit."""
+    return _known(cursor, [acceptance_id]).get(acceptance_id)
+
+
 def acceptance_trace(cursor: Cursor, acceptance_id: str) -> str | None:
     """The trace that was kept with an acceptance."""
     row = one(cursor, "SELECT trace FROM acceptances WHERE id = ?", (acceptance_id,))
