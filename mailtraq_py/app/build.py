@@ -43,6 +43,7 @@ from mailtraq_py.queue.relay import Relay
 from mailtraq_py.queue.runner import Runner
 from mailtraq_py.queue.settings import OutboundSettings
 from mailtraq_py.servers.login import Logins
+from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.store import Store
 from mailtraq_py.wire.sasl import PasswordCredentials
 
@@ -57,6 +58,18 @@ from .settings import nameservers, outbound_settings, policy_settings
 EXPIRY_SECONDS = 60.0
 EXPIRY_ROWS = 1000
 JOURNAL_KEY_OCTETS = 32
+
+
+def deleted_settings(configuration: Configuration) -> DeletedSettings:
+    """How long deleted mail stays."""
+    deleted = configuration.keys.deleted
+    return DeletedSettings(
+        float(deleted.keep_seconds),
+        deleted.max_octets,
+        deleted.max_account_octets,
+        deleted.min_free_octets,
+        deleted.mailbox,
+    )
 
 
 @dataclass(frozen=True, slots=True)

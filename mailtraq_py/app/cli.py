@@ -40,6 +40,8 @@ _COMMANDS = {
     "queue": "cli_state:queue",
     "verify": "cli_upkeep:verify",
     "backup": "cli_upkeep:backup",
+    "restore": "cli_deleted:restore",
+    "purge": "cli_deleted:purge",
     "restore-backup": "cli_upkeep:restore_backup",
     "import": "cli_transfer:import_mail",
     "export": "cli_transfer:export_mail",

@@ -124,6 +124,7 @@ def account_list(domain_name: str | None, config: str | None, as_json: bool) -> 
                     "cram_md5": each.cram_md5,
                     "messages": each.messages,
                     "octets": each.octets,
+                    "recoverable_octets": each.recoverable_octets,
                     "quota_octets": each.account.quota_octets,
                     "quota_messages": each.account.quota_messages,
                 }
@@ -132,7 +133,7 @@ def account_list(domain_name: str | None, config: str | None, as_json: bool) -> 
         )
         return
     print_table(
-        ("ADDRESS", "STATE", "RELAY", "MESSAGES", "OCTETS"),
+        ("ADDRESS", "STATE", "RELAY", "MESSAGES", "OCTETS", "DELETED"),
         [
             (
                 each.account.address,
@@ -140,6 +141,7 @@ def account_list(domain_name: str | None, config: str | None, as_json: bool) -> 
                 "yes" if each.account.relay else "no",
                 each.messages,
                 each.octets,
+                each.recoverable_octets,
             )
             for each in accounts
         ],
@@ -203,7 +205,7 @@ def account_password(address: str, password_stdin: bool, config: str | None) -> 
 @click.argument("address")
 @config_option
 def account_delete(address: str, config: str | None) -> None:
-    """Delete ADDRESS with all its mail."""
+    """Delete ADDRESS with all its mail, for good: nothing of it can be restored. See `account set --disable`."""
     with open_store(config) as store:
         store.run(store.administration.delete_account(address))
     click.echo(f"{address} deleted.")

@@ -35,6 +35,7 @@ _SERVER_KEYS = (
     "limits",
     "timeouts",
     "history",
+    "deleted",
 )
 _SERVICE_KEYS = ("role", "listen", "tls", "max_connections", "max_connections_per_address")
 

@@ -91,6 +91,14 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 # keep_seconds = 1209600            # 14 days; 0 keeps nothing
 # max_octets = 268435456            # the oldest goes first
 
+[deleted]
+# Expunged messages and deleted mailboxes: `mailtraq restore` brings them back, and their owner sees them in IMAP.
+# keep_seconds = 604800             # 7 days; 0: what is deleted is gone at once
+# mailbox = "Recoverable"           # its name in IMAP, read-only, to copy and move from; "": not shown
+# max_octets = 0                    # of all accounts; the oldest goes first; 0: no bound
+# max_account_octets = 0            # of each account; 0: as much as its quota
+# min_free_octets = 268435456       # with less room on the disk the oldest goes, before mail is refused
+
 [barring]
 # senders = []                      # address patterns, read top to bottom, the last match decides: * ? % $ ~
 # recipients = []

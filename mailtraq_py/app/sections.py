@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import field
 
 from mailtraq_py.mail.address import fold_domain, parse_address
+from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, canonical_name
 
 from .listen import parse_listen, parse_nameserver
 from .location import (
@@ -43,10 +44,16 @@ def _is_next_hop(text: str) -> None:
         parse_listen(text)
 
 
+def _is_virtual_mailbox(text: str) -> None:
+    if text and (canonical_name(text) != text or SEPARATOR in text or text == INBOX):
+        raise ValueError("is no mailbox name of one level")
+
+
 Listen = Annotated[str, parse_listen]
 DomainName = Annotated[str, fold_domain]
 Mailbox = Annotated[str, _is_mailbox]
 NextHop = Annotated[str, _is_next_hop]
+VirtualMailbox = Annotated[str, _is_virtual_mailbox]
 NameserverAddress = Annotated[str, parse_nameserver]
 
 
@@ -138,6 +145,16 @@ class History(Table, frozen=True):
 
     keep_seconds: WholeSeconds = 1_209_600
     max_octets: Annotated[int, at_least(1_048_576)] = 268_435_456
+
+
+class Deleted(Table, frozen=True):
+    """[deleted]"""
+
+    keep_seconds: WholeSeconds = 604_800
+    mailbox: VirtualMailbox = "Recoverable"
+    max_octets: Count = 0
+    max_account_octets: Count = 0
+    min_free_octets: Count = 268_435_456
 
 
 class Barring(Table, frozen=True):
@@ -353,6 +370,7 @@ class Keys(Table, frozen=True):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     history: History = History()
+    deleted: Deleted = Deleted()
     barring: Barring = Barring()
     recipients: Recipients = Recipients()
     lists_access: ListsAccess = ListsAccess()

@@ -36,7 +36,7 @@ from mailtraq_py.store.sqlite import LibraryTooOld
 from mailtraq_py.store.store import Store
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all
-from .build import Server
+from .build import Server, deleted_settings
 from .certificates import read_certificates
 from .config import Configuration, ConfigurationError
 from .hosted import hosted
@@ -172,7 +172,14 @@ class MailService(Service):
 
     async def _start(self) -> None:
         location = self.configuration.location
-        store = Store(location.store_url, location.data_dir, self._reactor, self._clock, location.default_domain)
+        store = Store(
+            location.store_url,
+            location.data_dir,
+            self._reactor,
+            self._clock,
+            location.default_domain,
+            deleted=deleted_settings(self.configuration),
+        )
         try:
             await store.start()
             self._serve(store)

@@ -56,12 +56,13 @@ class DomainEntry:
 
 @dataclass(frozen=True, slots=True)
 class AccountEntry:
-    """An account with what it uses."""
+    """An account with what it uses; `recoverable_octets` are those of deleted messages, which no quota counts."""
 
     account: Account
     cram_md5: bool
     octets: int
     messages: int
+    recoverable_octets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +195,22 @@ class Administration:
         await self._set(address, [("password_hash", hashed), *zip(columns, cram, strict=True)])
 
     async def delete_account(self, address: str) -> None:
-        """Delete an account with its mail. Its sessions and grants end at once; the mail is purged after that."""
+        """
+        Delete an account with its mail, for good. Its sessions and grants end at once; the mail is purged after that.
+        """
         account = await self._change("delete_account", *_split(address))
         await self._recent.run("revoke_logins", None, account, self._clock())
         while await self._database.run("purge_condemned"):
             pass
+        await self._database.run("end_purge")
 
     async def list_accounts(self, domain: str | None = None) -> list[AccountEntry]:
         """Accounts of one domain or of all, by address."""
         rows = self._database.read("list_accounts", _domain(domain) if domain else "")
         return [
-            AccountEntry(account_of(row), bool(cram_md5), octets, messages)
+            AccountEntry(account_of(row), bool(cram_md5), octets, messages, recoverable)
             for row in rows
-            for cram_md5, octets, messages in [row[ACCOUNT_COLUMNS:]]
+            for cram_md5, octets, messages, recoverable in [row[ACCOUNT_COLUMNS:]]
         ]
 
     # --- aliases -----------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ _SLICE_OCTETS = 1 << 20
 # Room for more than the operation that found none.
 _ROOM_OCTETS = 16 << 20
 _EVERYTHING = 1 << 62
+# Each waits for readers; a process that ends has no later batch to empty the log after.
+_ERASE_ATTEMPTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,10 @@ class Deleted:
                 messages, octets, low = await self._slice(mailbox_id, low, _SLICE_OCTETS)
                 gone += octets
                 progress(messages)
-        await self._database.run("end_purge")
+        for _ in range(_ERASE_ATTEMPTS):
+            await self._database.run("end_purge")
+            if not self._database.metrics.wal_pages:
+                break
         return gone
 
     async def _purge(self, find: Callable[[], Row | None], octets: int = _EVERYTHING) -> int:

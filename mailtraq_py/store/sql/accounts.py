@@ -110,11 +110,15 @@ def list_domains(cursor: Cursor) -> list[Row]:
 
 
 def list_accounts(cursor: Cursor, domain: str) -> list[Row]:
-    """Account rows with (cram_md5, octets, messages) behind each, by address; of one domain, or of all when ""."""
+    """
+    Account rows with (cram_md5, octets, messages, octets of deleted messages) behind each, by address; of one domain,
+    or of all when "".
+    """
     return every(
         cursor,
-        f"SELECT {_ACCOUNT}, a.cram_md5, c.octets, c.messages {_FROM_ACCOUNTS}"
-        " JOIN account_counters c ON c.account_id = a.id WHERE ? IN ('', d.name) ORDER BY d.name, a.local_part",
+        f"SELECT {_ACCOUNT}, a.cram_md5, c.octets, c.messages, coalesce(b.octets, 0) {_FROM_ACCOUNTS}"
+        " JOIN account_counters c ON c.account_id = a.id LEFT JOIN recoverable r ON r.account_id = a.id"
+        " LEFT JOIN mailboxes b ON b.id = r.mailbox_id WHERE ? IN ('', d.name) ORDER BY d.name, a.local_part",
         (domain,),
     )
 
