@@ -69,7 +69,7 @@ def verify(repair: bool, config: str | None, as_json: bool) -> None:
 @config_option
 def backup(folder: Path, config: str | None, as_json: bool) -> None:
     """
-    Copy the store into a new folder in DIR; files that the last backup there has are linked.
+    Copy the store into a new folder in DIR; what the last backup there has is linked, pages of the database too.
 
     The server may run. Exit code 1 where the store's own octets are damaged: see `mailtraq verify`.
     """
@@ -224,10 +224,11 @@ def _failures() -> Iterator[None]:
 
     from mailtraq_py.store.backup import BackupFailed
     from mailtraq_py.store.migrate import StoreRefused
+    from mailtraq_py.store.packs import DamagedPack
 
     try:
         yield
-    except (BackupFailed, StoreRefused, OSError, apsw.Error) as error:
+    except (BackupFailed, DamagedPack, StoreRefused, OSError, apsw.Error) as error:
         raise Refused(str(error)) from None
 
 

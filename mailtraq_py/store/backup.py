@@ -1,12 +1,14 @@
 """
 Backups of a store: made while servers run, restored while none does.
 
-    DIR/20261122T060000Z/     mail.db, recent.db, content/XX/ID; backup.json, which says it is whole, comes last
+    DIR/20261122T060000Z/     mail.map, recent.map, pages/ (`packs.py`), content/XX/ID; backup.json, which says it is
+                              whole, comes last
     DIR/20261122T060000Z.new  one that is under way, or was given up
 
-Content files never change, so one that the newest backup in DIR has already is linked from there; each that is
-copied is held against its SHA-256. Files are taken before the database and again after it, because a message that is
-deleted in between takes its file along; where one came and went in that very time, the copied database forgets it.
+Content files never change, so one that the newest backup in DIR has already is linked from there, and so are the pages
+of databases that did not change; what is copied is held against its SHA-256. Files are taken before the database and
+again after it, because a message that is deleted in between takes its file along; where one came and went in that very
+time, the copied database forgets it. All this rests as long as it works, because a server runs beside it.
 
 A restored store gives all mailboxes another UIDVALIDITY: mail programs remember UIDs that it will give again.
 """
@@ -24,7 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
@@ -33,10 +35,12 @@ from mailtraq_py import __version__
 from .content import content_path
 from .disk import Disk
 from .migrate import migrate, schema_of
+from .packs import DamagedPack, PackedFile
 from .sql import restoring
-from .sql.rows import Row
+from .sql.rows import Cursor, Row, every
 from .sql.verify import check_table, file_contents, list_tables
 from .sqlite import Connections
+from .throttle import Throttle
 from .verification import Progress
 
 MAIN = "mail.db"
@@ -44,8 +48,12 @@ RECENT = "recent.db"
 MANIFEST = "backup.json"
 _UNDER_WAY = ".new"
 
-_PAGES_AT_ONCE = 500
+_NAMES = {MAIN: "mail", RECENT: "recent"}
+_PAGES_AT_ONCE = 200
+_STEPS_OF_SQLITE = 1000
 _CHUNK_OCTETS = 1 << 20
+
+T = TypeVar("T")
 
 
 class BackupFailed(Exception):
@@ -81,18 +89,24 @@ def list_backups(folder: Path) -> list[Backup]:
 
 
 def make_backup(
-    database: Path, data_dir: Path, folder: Path, now: float, progress: Progress = lambda *_: None
+    database: Path,
+    data_dir: Path,
+    folder: Path,
+    now: float,
+    progress: Progress = lambda *_: None,
+    throttle: Throttle | None = None,
 ) -> Backup:
     """
-    Copy a store.
+    Copy a store: what is not in the last backup, and links to what is.
 
     Args:
         database: the main file; `recent.db` lies beside it.
         data_dir: where `content` lies.
         folder: where backups go; made when missing.
+        throttle: how much it rests; half of the time where None.
 
     Raises:
-        BackupFailed, OSError, apsw.Error: there is no new backup; the older ones are as they were.
+        BackupFailed, DamagedPack, OSError, apsw.Error: there is no new backup; the older ones are as they were.
     """
     Disk().make_folder(folder)
     earlier = list_backups(folder)
@@ -103,14 +117,23 @@ def make_backup(
         shutil.rmtree(given_up)
     target = folder / f"{name}{_UNDER_WAY}"
     target.mkdir(mode=0o700)
-    files = _Files(data_dir / "content", target / "content", folder / earlier[-1].name / "content" if earlier else None)
+    throttle = throttle or Throttle()
+    last = folder / earlier[-1].name if earlier else None
+    files = _Files(data_dir / "content", target / "content", last / "content" if last else None)
     live = list(_content_files(files.source))
     for number, file in enumerate(live, 1):
         files.take(file)
+        throttle.rest()
         progress("files", number, len(live))
-    octets = _copy_database(database, target / MAIN, progress)
-    octets += _copy_database(database.parent / RECENT, target / RECENT, lambda *_: None)
-    messages, queued, damaged = _complete(files, database, target / MAIN)
+    copy = PackedFile(target, _NAMES[MAIN], _earlier_pages(last, MAIN), throttle)
+    recent = PackedFile(target, _NAMES[RECENT], _earlier_pages(last, RECENT), throttle)
+    with closing(copy), closing(recent):
+        taken = _take_pages(database, copy, throttle, progress, _take_stock)
+        _take_pages(database.parent / RECENT, recent, throttle, lambda *_: None, lambda _: None)
+        messages, queued, damaged = _complete(files, database, copy, taken)
+        octets = copy.save() + recent.save()
+        copy.verify()
+        recent.verify()
     backup = Backup(
         name, __version__, now, messages, queued, files.linked, files.copied, octets + files.octets, tuple(damaged)
     )
@@ -181,8 +204,13 @@ def restore_backup(
     fresh = data_dir / "restore.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
-    shutil.copyfile(source / MAIN, fresh / MAIN)
-    shutil.copyfile(source / RECENT, fresh / RECENT)
+    for name in (MAIN, RECENT):
+        try:
+            with closing(PackedFile.read(source, _NAMES[name])) as packed:
+                packed.extract(fresh / name, progress)
+        except (DamagedPack, OSError) as error:
+            shutil.rmtree(fresh)
+            raise BackupFailed(str(error)) from None
     with closing(Connections(str(fresh / MAIN))) as connections:
         _look_at(connections.writer)
         migrate(connections, "main")
@@ -309,31 +337,85 @@ def _copy_database(source: Path, target: Path, progress: Callable[[str, int, int
     return target.stat().st_size
 
 
-def _complete(files: _Files, database: Path, copy: Path) -> tuple[int, int, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What the copied instant of a database holds: (id, octets, SHA-256) of contents in files, and counts."""
+
+    files: tuple[Row, ...]
+    messages: int
+    queued: int
+
+
+def _take_stock(cursor: Cursor) -> _Stock:
+    [(messages, queued)] = every(cursor, "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM queue)")
+    return _Stock(tuple(file_contents(cursor)), messages, queued)
+
+
+def _earlier_pages(backup: Path | None, name: str) -> PackedFile | None:
+    """A database of the last backup; None where it cannot be gone on from, and all is copied anew."""
+    if backup is None:
+        return None
+    try:
+        return PackedFile.read(backup, _NAMES[name])
+    except (DamagedPack, OSError):
+        return None
+
+
+def _take_pages(
+    source: Path,
+    copy: PackedFile,
+    throttle: Throttle,
+    progress: Callable[[str, int, int], None],
+    ask: Callable[[Cursor], T],
+) -> T:
+    """
+    Copy one instant of a database, look at its pages, and ask it something.
+
+    The read transaction stays open over all of that, or each commit of the server would begin the copy anew.
+    """
+
+    def rest() -> bool:
+        throttle.rest()
+        return False
+
+    with closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READWRITE)) as live:
+        live.set_busy_timeout(10_000)
+        live.execute("BEGIN")
+        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        with closing(copy.connect()) as target, target.backup("main", live, "main") as backup:
+            while not backup.done:
+                backup.step(_PAGES_AT_ONCE)
+                throttle.rest()
+                progress("database", backup.page_count - backup.remaining, backup.page_count)
+        live.set_progress_handler(rest, _STEPS_OF_SQLITE)
+        _look_at(live)
+        answer = ask(live.cursor())
+        live.execute("ROLLBACK")
+    return answer
+
+
+def _complete(files: _Files, database: Path, copy: PackedFile, taken: _Stock) -> tuple[int, int, list[str]]:
     """Bring files and the copied database together; returns messages, queue rows, contents that are damaged."""
-    with closing(apsw.Connection(str(copy))) as connection:
-        _look_at(connection)
-        cursor = connection.cursor()
-        damaged, missing = [], []
-        wanted = set()
-        for row in file_contents(cursor):
-            path = content_path(files.target, row[0])
-            wanted.add(path)
-            if not path.exists() and not files.take(content_path(files.source, row[0])):
-                missing.append(row[0])
-            elif not files.is_right(row):
-                damaged.append(f"{row[0]:016x}")
-        gone = _gone(database, missing)
-        damaged += [f"{content_id:016x}" for content_id in missing if content_id not in gone]
-        if gone:
+    damaged, missing = [], []
+    wanted = set()
+    for row in taken.files:
+        path = content_path(files.target, row[0])
+        wanted.add(path)
+        if not path.exists() and not files.take(content_path(files.source, row[0])):
+            missing.append(row[0])
+        elif not files.is_right(row):
+            damaged.append(f"{row[0]:016x}")
+    gone = _gone(database, missing)
+    damaged += [f"{content_id:016x}" for content_id in missing if content_id not in gone]
+    if gone:
+        with closing(copy.connect()) as connection:
             with connection:
-                restoring.forget_contents(cursor, sorted(gone))
-        for path in _content_files(files.target):
-            if path not in wanted:
-                path.unlink()
-        messages = connection.execute("SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE state = 'open'").get
-        queued = connection.execute("SELECT count(*) FROM queue").get
-    return int(messages), int(queued), damaged
+                restoring.forget_contents(connection.cursor(), sorted(gone))
+            taken = _take_stock(connection.cursor())
+    for path in _content_files(files.target):
+        if path not in wanted:
+            path.unlink()
+    return taken.messages, taken.queued, damaged
 
 
 def _gone(database: Path, content_ids: list[int]) -> set[int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mailtraq_py.interfaces.store import Column
 from mailtraq_py.store import backup as backups
@@ -69,7 +70,7 @@ class BackupTests(StoreCase):
         before = run_now(self.boxes.status("INBOX")).uid_validity
         after = run_now(store.mailboxes(self.alice.id).status("INBOX")).uid_validity
         self.assertGreater(after, before)
-        self.assertEqual(self.folder.joinpath(made.name, "mail.db").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.folder.joinpath(made.name, "mail.map").stat().st_mode & 0o777, 0o600)
 
     def test_a_move(self) -> None:
         """Where nothing was changed since, UIDVALIDITY may stay."""
@@ -92,18 +93,18 @@ class BackupTests(StoreCase):
 
     def test_what_comes_and_goes_meanwhile(self) -> None:
         """Messages that come while the database is copied are there or not, and files agree with rows."""
-        copy = backups._copy_database
+        take = backups._take_pages
 
-        def copy_beside_a_writer(source: Path, target: Path, progress: object) -> int:
+        def take_beside_a_writer(source: Path, *arguments: Any) -> Any:
             inbox = run_now(self.inbox())
             run_now(inbox.remove(uids(2)))
             run_now(self.deliver(message("between", "b" * 300_000)))
-            octets = copy(source, target, lambda *_: None)
-            if target.name == backups.MAIN:
+            taken = take(source, *arguments)
+            if source.name != backups.RECENT:
                 run_now(inbox.remove(EVERY))
-            return octets
+            return taken
 
-        self.patch(backups, "_copy_database", copy_beside_a_writer)
+        self.patch(backups, "_take_pages", take_beside_a_writer)
         made = self.back_up()
         self.assertEqual(made.damaged, ())
         state = self.state(self.restored(made.name))
