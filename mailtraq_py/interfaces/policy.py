@@ -25,6 +25,8 @@ from .directory import Account, Destination
 class Stage(Enum):
     """When policy is asked."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
     CONNECT = "connect"
     HELLO = "hello"
     LOGIN = "login"

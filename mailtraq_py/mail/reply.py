@@ -25,6 +25,8 @@ class Reply:
 
     def octets(self) -> bytes:
         """The reply as it goes over the wire, the enhanced code repeated on each line (RFC 2034 4)."""
+        if "\n" not in self.text:
+            return f"{self}\r\n".encode("utf-8", "replace")
         prefix = f"{self.enhanced} " if self.enhanced else ""
         lines = self.text.split("\n")
         last = len(lines) - 1

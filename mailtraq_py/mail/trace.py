@@ -10,6 +10,7 @@ RFC 5321 4.4, RFC 3848, RFC 6531 3.7.3
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Protocol
 
 from .dates import print_date
@@ -40,6 +41,10 @@ class TLSDetails(Protocol):
     @property
     def bits(self) -> int:
         """Bits of the secret."""
+        ...
+
+    def __hash__(self) -> int:
+        """A value that does not change."""
         ...
 
 
@@ -86,19 +91,23 @@ def received_field(
 
     RFC 5321 4.4
     """
-    clauses = []
-    if client or helo:
-        clauses.append(f"from {_helo(helo)}" + (f" ({address_literal(client)})" if client else ""))
-    clauses.append(f"by {_word(by)}")
-    clauses.append(f"with {_word(protocol)}")
-    if tls is not None:
-        clauses.append(f"(version={_word(tls.version)} cipher={_word(tls.cipher)} bits={tls.bits:d})")
-    clauses.append(f"id {_word(id)}")
+    clauses = [f"id {_word(id)}"]
     if recipient and not _CONTROL.search(recipient):
         clauses.append(f"for <{recipient}>")
     clauses[-1] += ";"
     clauses.append(print_date(seconds))
-    return _fold("Received:", clauses)
+    return f"{_fold(_received_by(helo, client, by, protocol, tls), clauses)}\r\n".encode("utf-8", "replace")
+
+
+@lru_cache(maxsize=256)
+def _received_by(helo: str, client: str, by: str, protocol: str, tls: TLSDetails | None) -> str:
+    """What all messages of a connection begin their Received fields with."""
+    clauses = [f"by {_word(by)}", f"with {_word(protocol)}"]
+    if client or helo:
+        clauses.insert(0, f"from {_helo(helo)}" + (f" ({address_literal(client)})" if client else ""))
+    if tls is not None:
+        clauses.append(f"(version={_word(tls.version)} cipher={_word(tls.cipher)} bits={tls.bits:d})")
+    return _fold(f"Received: {clauses[0]}", clauses[1:])
 
 
 def return_path_field(reverse_path: str) -> bytes:
@@ -160,12 +169,14 @@ def _word(text: str) -> str:
     return _NOT_IN_WORD.sub("?", text)
 
 
-def _fold(name: str, clauses: list[str]) -> bytes:
-    """One field of clauses, a new line wherever the next clause would pass the limit (RFC 5322 2.2.3)."""
-    lines = [name]
+def _fold(text: str, clauses: list[str]) -> str:
+    """A field's text and further clauses, a new line wherever the next one would pass the limit (RFC 5322 2.2.3)."""
+    width = len(text[text.rfind("\n") + 1 :].expandtabs(8))
     for clause in clauses:
-        if len(lines[-1].expandtabs(8)) + 1 + len(clause) > LINE_OCTETS and lines[-1] != name:
-            lines.append(f"\t{clause}")
+        width += 1 + len(clause)
+        if width > LINE_OCTETS:
+            text += f"\r\n\t{clause}"
+            width = 8 + len(clause)
         else:
-            lines[-1] += f" {clause}"
-    return ("\r\n".join(lines) + "\r\n").encode("utf-8", "replace")
+            text += f" {clause}"
+    return text

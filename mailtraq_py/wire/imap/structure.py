@@ -45,7 +45,8 @@ _PLAIN = re.compile(rb"[ !#-\[\]-~]{0,%d}\Z" % _QUOTED_MAX_OCTETS)
 _ESCAPABLE = re.compile(rb"[ -~]{0,%d}\Z" % _QUOTED_MAX_OCTETS)
 _SPECIAL = re.compile(rb'(["\\])')
 
-_FIELD_END = re.compile(rb"\n(?![ \t])")
+# Each match begins with the line end before it and lacks its own.
+_FIELD = re.compile(rb"\n(([A-Za-z][A-Za-z0-9-]*+)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+))")
 _ADDRESS_FIELDS = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 # One address, with or without a name, in plain ASCII that is printed as it stands: most fields are no more.
 _ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++"
@@ -116,10 +117,9 @@ def usual_fields_of(header: bytes) -> tuple[bytes, Fields]:
     lines: list[bytes] = []
     values: dict[bytes, bytes] = {}
     repeated: dict[bytes, list[bytes]] = {}
-    for line in _FIELD_END.split(header):
-        name, colon, value = line.partition(b":")
-        name = name.lower().rstrip(b" \t")
-        if colon and name in USUAL_FIELDS:
+    for line, name, value in _FIELD.findall(b"\n" + header):
+        name = name.lower()
+        if name in USUAL_FIELDS:
             lines.append(line)
             if name not in values:
                 values[name] = value

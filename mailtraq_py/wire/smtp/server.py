@@ -159,7 +159,7 @@ class ServerCore:
                 self._end(_TOO_LONG, "line too long")
                 continue
             if line is None:
-                if not len(self._lines) or self._lines.peek()[:1] != _TLS_RECORD:
+                if self._lines.peek()[:1] != _TLS_RECORD:
                     return NEED_DATA
                 self._end(_NOT_SMTP, "another protocol")
             elif self._state is State.SASL:
@@ -205,7 +205,7 @@ class ServerCore:
         if command is None:
             raise RuntimeError("no command waits for a reply")
         self._waiting = None
-        if len(self._lines) and self._waiting_verb in (ALONE_IN_EXTENDED if self._extended else ALONE):
+        if self._waiting_verb in (ALONE_IN_EXTENDED if self._extended else ALONE) and len(self._lines):
             self._end(_OUT_OF_STEP, "out of step")
         elif reply.code == 421:
             self._end(reply, "421 said")

@@ -23,6 +23,8 @@ from mailtraq_py.mail.reply import Reply
 class State(Enum):
     """Where a connection is."""
 
+    __hash__ = object.__hash__  # Enum's own is written in Python
+
     WAITING = "waiting"
     FRESH = "fresh"
     READY = "ready"
