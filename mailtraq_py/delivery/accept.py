@@ -60,7 +60,7 @@ from .routing import Routes, route
 
 log = Logger()
 
-DESCRIBE_INLINE_OCTETS = 64 * 1024
+DESCRIBE_INLINE_OCTETS = 128 * 1024
 
 _LOOP = Reply(554, "too many hops: the message circles", "5.4.6")
 _TOO_LARGE = Reply(552, "message exceeds the fixed maximum size", "5.3.4")

@@ -173,7 +173,7 @@ class AcceptTests(SynchronousTestCase):
         """The reactor does not wait for a large one."""
         self.bring(transaction(TO_ALICE))
         self.assertEqual(len(self.threads), 0)
-        self.bring(transaction(TO_ALICE), MESSAGE.ljust(100_000, b"x"))
+        self.bring(transaction(TO_ALICE), MESSAGE.ljust(200_000, b"x"))
         self.assertEqual(len(self.threads), 1)
 
     def test_store_fails(self) -> None:
@@ -202,7 +202,7 @@ class AcceptTests(SynchronousTestCase):
             return function(*arguments)
 
         self.accept.in_thread = late
-        incoming.write(MESSAGE.ljust(100_000, b"x"))
+        incoming.write(MESSAGE.ljust(200_000, b"x"))
         committing = Deferred.fromCoroutine(incoming.commit((), ()))
         incoming.abort()
         self.assertEqual(self.content.spools[1].state, "open")
