@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 
 # What is longer differs early enough; the bound keeps a subject of nothing but prefixes cheap.
 SUBJECT_MAX_CHARACTERS = 1000
 
 _BLANKS = re.compile(r"[ \t\r\n]+")
-_UNEVEN = re.compile(r"  |[\t\r\n]")
-# Nothing can be taken off these.
-_PLAIN = re.compile(r"[^rf\[ ].*[^ )\]]\Z", re.DOTALL)
+# How everything begins that can be taken off a subject's front.
+_BEGINNINGS = frozenset("rf[ ")
 _BLOB = r"\[[^\[\]]*+\] *+"
 # subj-leader = (*subj-blob subj-refwd) / WSP
 _LEADER = re.compile(rf"(?:(?:{_BLOB})*+(?:re|fwd?) *+(?:{_BLOB})?+:| )")
@@ -46,7 +44,6 @@ class SortCriterion:
     reverse: bool = False
 
 
-@lru_cache(maxsize=8192)
 def base_subject(subject: str) -> tuple[str, bool]:
     """
     Take "Re:", "Fwd:", "[list]" and "(fwd)" off a subject, as often as they are there.
@@ -60,14 +57,17 @@ def base_subject(subject: str) -> tuple[str, bool]:
     RFC 5256 2.1
     """
     text = subject[:SUBJECT_MAX_CHARACTERS]
-    if _UNEVEN.search(text):
+    if "  " in text or not text.isprintable():
         text = _BLANKS.sub(" ", text)
     is_reply = False
     while True:
         text = text.rstrip(" ")
         while text.endswith(_TRAILER):
             text, is_reply = text[: -len(_TRAILER)].rstrip(" "), True
-        while not _PLAIN.match(text):
+        while text[:1] in _BEGINNINGS:
+            if text.startswith("re: "):
+                text, is_reply = text[4:], True
+                continue
             leader = _LEADER.match(text)
             if leader is not None:
                 is_reply = is_reply or leader[0] != " "

@@ -174,7 +174,7 @@ def _adopt(parent: _Node, child: _Node) -> None:
 def _prune(roots: list[_Node]) -> list[_Node]:
     """Step 3, but for the top: a dummy's children take its place."""
     for node in reversed(_all_below(roots)):
-        if any(child.message is None for child in node.children):
+        if node.children and any(child.message is None for child in node.children):
             kept: list[_Node] = []
             for child in node.children:
                 kept += [child] if child.message is not None else child.children
@@ -189,34 +189,33 @@ def _pruned_root(node: _Node) -> _Node:
 
 def _merge_subjects(roots: list[_Node]) -> list[_Node]:
     """Step 5."""
-    table: dict[str, _Node] = {}
-    for node in roots:
-        subject, is_reply = node.base_subject
+    with_subjects = [(node, *node.base_subject) for node in roots]
+    table: dict[str, tuple[_Node, bool]] = {}
+    for node, subject, is_reply in with_subjects:
         if not subject:
             continue
-        known = table.get(subject)
+        known, known_is_reply = table.get(subject, (None, False))
         if known is None or (
-            known.message is not None and (node.message is None or (known.base_subject[1] and not is_reply))
+            known.message is not None and (node.message is None or (known_is_reply and not is_reply))
         ):
-            table[subject] = node
+            table[subject] = (node, is_reply)
     moved: set[_Node] = set()
     made: list[_Node] = []
-    for node in roots:
-        subject, is_reply = node.base_subject
-        if not subject or table[subject] is node or node in moved:
+    for node, subject, is_reply in with_subjects:
+        if not subject or table[subject][0] is node or node in moved:
             continue
-        known = table[subject]
+        known, known_is_reply = table[subject]
         moved.add(node)
         if known.message is None:
             known.children += [node] if node.message is not None else node.children
-        elif is_reply and not known.base_subject[1]:
+        elif is_reply and not known_is_reply:
             known.children.append(node)
         else:
             both = _Node()
             both.children = [known, node]
             moved.add(known)
             made.append(both)
-            table[subject] = both
+            table[subject] = (both, known_is_reply)
     return [node for node in (*roots, *made) if node not in moved]
 
 
@@ -240,5 +239,6 @@ def _rows(roots: Sequence[_Node]) -> list[ThreadRow]:
     while waiting:
         level, node = waiting.pop()
         rows.append(ThreadRow(level, node.message.uid if node.message is not None else 0))
-        waiting.extend((level + 1, child) for child in reversed(node.children))
+        if node.children:
+            waiting.extend([(level + 1, child) for child in reversed(node.children)])
     return rows

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -35,7 +36,7 @@ from mailtraq_py.interfaces.store import (
 from mailtraq_py.mail.changes import MailboxDelta, MessageState
 from mailtraq_py.mail.flags import StoreOperation, bits, from_bits, keywords
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
-from mailtraq_py.mail.search import SearchKey
+from mailtraq_py.mail.search import All, And, SearchKey, UIDs
 from mailtraq_py.mail.sorting import SortCriterion
 from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, ThreadRow, thread
 from mailtraq_py.mail.uidset import UIDSet
@@ -52,6 +53,7 @@ from .sql.acceptance import Entry
 from .sql.rows import Row
 from .workers import Workers
 
+_SLICE_SECONDS = 0.003
 _READ_SLICE = 500
 _STORE_SLICE = 10_000
 _EXPUNGE_SLICE = 500
@@ -83,7 +85,22 @@ class Shelf:
         self.indexes = indexes
         self.workers = workers
         self.clock = clock
-        self.pause = pause
+        self._pause = pause
+
+    async def breathe(self, begun: float) -> float:
+        """
+        Let others have their turn when a slice is over.
+
+        Args:
+            begun: when the slice began, by `time.monotonic`.
+
+        Returns:
+            when the slice that goes on began.
+        """
+        if monotonic() < begun + _SLICE_SECONDS:
+            return begun
+        await self._pause()
+        return monotonic()
 
     def is_virtual(self, account_id: int, name: str) -> bool:
         """Whether a canonical name is that of the mailbox of deleted messages, or beneath it."""
@@ -233,6 +250,7 @@ class Mailbox:
 
     async def states(self, uids: UIDSet) -> list[MessageState]:
         """See `IMailbox`."""
+        begun = monotonic()
         states: list[MessageState] = []
         while uids:
             rows = self._database.read("state_rows", self.id, uids.ranges, _READ_SLICE)
@@ -240,11 +258,12 @@ class Mailbox:
             if len(rows) < _READ_SLICE:
                 break
             uids = _after(uids, rows[-1][0])
-            await self._shelf.pause()
+            begun = await self._shelf.breathe(begun)
         return states
 
     async def changes(self, since: int) -> MailboxDelta:
         """See `IMailbox`."""
+        begun = monotonic()
         highest = after = 0
         changed: list[MessageState] = []
         while True:
@@ -257,7 +276,7 @@ class Mailbox:
             changed.extend(_states(rows))
             if not after:
                 break
-            await self._shelf.pause()
+            begun = await self._shelf.breathe(begun)
         vanished = self._database.read("vanished_between", self.id, since, highest) if since < highest else []
         return MailboxDelta(highest, tuple(changed), UIDSet.from_ranges(vanished))
 
@@ -265,6 +284,7 @@ class Mailbox:
         """See `IMailbox`."""
         names = tuple(column.value for column in columns)
         convert = _converter(names)
+        begun = monotonic()
         fetched: list[tuple[object, ...]] = []
         while uids and len(fetched) < limit:
             wanted = min(limit - len(fetched), _READ_SLICE)
@@ -273,7 +293,7 @@ class Mailbox:
             if len(rows) < wanted or len(fetched) >= limit:
                 break
             uids = _after(uids, rows[-1][0])
-            await self._shelf.pause()
+            begun = await self._shelf.breathe(begun)
         return fetched
 
     async def store(
@@ -324,16 +344,24 @@ class Mailbox:
 
     async def sort(self, key: SearchKey, criteria: Sequence[SortCriterion], now: float) -> list[int]:
         """See `IMailbox`."""
-        rows = await self._rows(await self.search(key, now), sort_columns(criteria))
+        rows = await self._rows(await self._found(key, now), sort_columns(criteria))
         return await self._shelf.workers.run(sort_rows, rows, criteria)
 
     async def thread(self, key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
         """See `IMailbox`."""
-        rows = await self._rows(await self.search(key, now), ThreadedMessage._fields[1:])
+        rows = await self._rows(await self._found(key, now), ThreadedMessage._fields[1:])
         return await self._shelf.workers.run(thread, list(map(ThreadedMessage._make, rows)), algorithm)
+
+    async def _found(self, key: SearchKey, now: float) -> UIDSet:
+        """What to sort. Of everything nothing has to be looked for: the rows say what is there."""
+        match key:
+            case And((UIDs(uids), All())):
+                return uids
+        return await self.search(key, now)
 
     async def _rows(self, uids: UIDSet, columns: tuple[str, ...]) -> list[Row]:
         """UID and columns of all messages of a set."""
+        begun = monotonic()
         gathered: list[Row] = []
         while uids:
             rows = self._database.read("fetch_rows", self.id, uids.ranges, columns, _READ_SLICE)
@@ -341,7 +369,7 @@ class Mailbox:
             if len(rows) < _READ_SLICE:
                 break
             uids = _after(uids, rows[-1][0])
-            await self._shelf.pause()
+            begun = await self._shelf.breathe(begun)
         return gathered
 
     async def _select(self) -> tuple[MailboxStatus, UIDSet]:
