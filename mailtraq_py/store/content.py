@@ -50,6 +50,8 @@ else:
 _LEVEL = 1
 # Below it compressing costs an acceptance about a tenth of its CPU and saves little more than a kilobyte.
 _WORTH_TRYING_OCTETS = 8 * 1024
+# From here on it takes longer than a thread to be woken; the reactor goes on meanwhile.
+_PACK_APART_OCTETS = 64 * 1024
 # A compressed form must save an eighth, or reading it is not worth the unpacking.
 _GAIN_DIVISOR = 8
 _EPOCH_MILLISECONDS = 1_577_836_800_000  # 2020-01-01
@@ -180,7 +182,11 @@ class Content:
         octets: bytes | None = None
         place, compression = PLACE_INLINE, COMPRESSION_NONE
         if not spool.is_file:
-            octets, compression = self._pack(spool.in_memory())
+            octets = spool.in_memory()
+            if len(octets) < _PACK_APART_OCTETS:
+                octets, compression = self._pack(octets)
+            else:
+                octets, compression = await self._workers.run(self._pack, octets)
         elif self._database.keeps_files:
             place = PLACE_FILE
             await self._workers.run(self._keep_file, spool, number)
