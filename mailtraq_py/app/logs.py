@@ -33,6 +33,9 @@ _LEVELS = {LogLevel.lookupByName(name): name for name in ("debug", "info", "warn
 _ORDER = {level: number for number, level in enumerate(_LEVELS)}
 _OLD_TWISTED = "log_legacy"
 """Twisted's older parts tell of every port they open; what they tell at info is for debugging."""
+_LOGGERS_OWN = (
+    "log_logger", "log_level", "log_namespace", "log_source", "log_format", "log_time", "log_failure", "log_trace"
+)  # fmt: skip
 _PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+\Z")
 
 
@@ -85,7 +88,9 @@ class LogLines:
             fields["from"] = event.get("log_namespace", "-")
         else:
             fields["event"] = word
-            fields |= {key: value for key, value in event.items() if key[:4] != "log_" and key != "event"}
+            fields |= event
+            for key in _LOGGERS_OWN:
+                fields.pop(key, None)
         fields |= self._always
         failure = event.get("log_failure")
         if failure is not None:

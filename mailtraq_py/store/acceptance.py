@@ -140,7 +140,7 @@ class Batch:
 
 def join_keywords(flags: frozenset[str]) -> str:
     """Keywords as a row holds them; they are atoms, so a space parts them (RFC 9051 9, flag-keyword)."""
-    return " ".join(sorted(keywords(flags)))
+    return " ".join(sorted(keywords(flags))) if flags else ""
 
 
 def _queue_row(out: Outgoing, head: int) -> QueueRow:

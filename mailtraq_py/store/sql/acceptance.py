@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mailtraq_py.interfaces.failures import NoSuchMailbox, OverQuota, TemporaryFailure
 from mailtraq_py.mail.changes import Change, QueueGrew
@@ -26,8 +27,7 @@ _QUEUE_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """
     A copy into a mailbox. `head` is the head's number, `octets` head and content; `bits` the system flags; `counts`
     whether the quota is asked.
@@ -43,8 +43,7 @@ class Copy:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class QueueRow:
+class QueueRow(NamedTuple):
     """A recipient that leaves. `values` are the columns from `reverse_path` on; `counts` as in Copy."""
 
     head: int
@@ -55,8 +54,7 @@ class QueueRow:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedContent:
+class PreparedContent(NamedTuple):
     """A content as rows. `octets` is None where they lie in a file already; `heads` are numbered from 1."""
 
     row: Row
@@ -72,8 +70,7 @@ class PreparedContent:
         return int(self.row[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """
     One acceptance, or one APPEND (`strict`: the mailbox must exist, the quota is kept, `id` is "").
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mailtraq_py.mail.changes import Change
 
@@ -49,8 +48,7 @@ class SharedCursor(ABC):
         """Take numbers from a counter in a transaction of its own, so that nobody waits for this one's end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """
     What a writing function returns.
 
