@@ -12,7 +12,7 @@ from tests.postgres import NAME, cluster, fresh
 from . import contract
 
 
-class _InRows(contract.AcceptanceContract):
+class _InRows:
     def stored_apart(self, content_id: int) -> int:
         (row,) = cluster().execute(
             f"SELECT coalesce(sum(length(octets)), 0)::bigint FROM content_chunks WHERE content_id = {content_id}", NAME
@@ -30,11 +30,11 @@ class _AtOnce(contract.StoreCase):
         return Store(fresh(), data_dir, clock=self.clock)
 
 
-class AcceptanceServed(_Served, _InRows):
+class AcceptanceServed(_InRows, _Served, contract.AcceptanceContract):
     """IAcceptance and IContent."""
 
 
-class AcceptanceAtOnce(_AtOnce, _InRows):
+class AcceptanceAtOnce(_InRows, _AtOnce, contract.AcceptanceContract):
     """The same without a reactor."""
 
 

@@ -8,7 +8,6 @@ them and the other finds them done. What only this engine has stands in `schema/
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import psycopg
 
@@ -21,6 +20,7 @@ from .link import Link
 KINDS = ("main", "recent")
 
 _ATTEMPTS = 5
+_MADE_BY_ANOTHER = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable)
 _PROPERTIES = 'CREATE TABLE IF NOT EXISTS properties (name TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL)'
 
 
@@ -35,7 +35,7 @@ def migrate(link: Link, shown: str) -> int:
         try:
             _make_properties(link, shown)
             break
-        except psycopg.errors.UniqueViolation:
+        except _MADE_BY_ANOTHER:
             # Two that make a table at the same moment meet in the catalogue, whatever IF NOT EXISTS says.
             if attempt == _ATTEMPTS:
                 raise
@@ -74,7 +74,7 @@ def _steps(link: Link, kind: str, shown: str) -> int:
         )
     for number in range(done + 1, newest + 1):
         link.execute(translated(kind, steps[number]).encode())
-        addition = Path(SCHEMA / f"{kind}_{number:04}.postgres.sql")
+        addition = SCHEMA / f"{kind}_{number:04}.postgres.sql"
         if addition.exists():
             link.execute(addition.read_bytes())
         if (kind, number) == ("main", 1):
