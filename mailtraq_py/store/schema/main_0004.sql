@@ -1,8 +1,8 @@
 -- Deleted mail stays recoverable for a while.
 
 -- The mailbox of each account that holds its deleted messages until they are purged: state recoverable, parent_id its
--- own id, negative, so that no path leads there; no quota counts it. purged_until: of what was deleted until then
--- something is gone for good.
+-- own id, negative, so that no path leads there; no quota counts it, and nothing in it is recent. purged_until: of what
+-- was deleted until then something is gone for good.
 CREATE TABLE recoverable (
     account_id INTEGER PRIMARY KEY,
     mailbox_id INTEGER NOT NULL,
@@ -37,8 +37,9 @@ SELECT account_id, (SELECT next FROM counters WHERE name = 'mailbox') + row_numb
     coalesce((SELECT max(received) FROM acceptances), 0)
 FROM account_counters;
 
-INSERT INTO mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, created)
-SELECT r.mailbox_id, r.account_id, -r.mailbox_id, '', 'recoverable', c.next_uid_validity, c.next_mod_seq, r.purged_until
+INSERT INTO mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, first_recent, created)
+SELECT r.mailbox_id, r.account_id, -r.mailbox_id, '', 'recoverable', c.next_uid_validity, c.next_mod_seq, 4294967296,
+    r.purged_until
 FROM recoverable r JOIN account_counters c ON c.account_id = r.account_id;
 
 UPDATE counters SET next = next + (SELECT count(*) FROM recoverable) WHERE name = 'mailbox';

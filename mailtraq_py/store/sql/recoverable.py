@@ -17,6 +17,9 @@ from .ledger import MAILBOX_COLUMNS, Ledger, MailboxCounters, take_numbers
 from .messages import forget, note_purge, whole_rows
 from .rows import Cursor, Row, Written, every, insert, one
 
+# Above every UID.
+_NEVER_RECENT = 1 << 32
+
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
@@ -122,10 +125,10 @@ def add_recoverable(cursor: Cursor, rows: Sequence[Row], now: float) -> None:
     insert(cursor, "recoverable (account_id, mailbox_id)", 2, [row[:2] for row in rows])
     insert(
         cursor,
-        "mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, created)",
-        8,
+        "mailboxes (id, account_id, parent_id, name, state, uid_validity, highest_mod_seq, first_recent, created)",
+        9,
         [
-            (mailbox_id, account_id, -mailbox_id, "", "recoverable", uid_validity, 1, now)
+            (mailbox_id, account_id, -mailbox_id, "", "recoverable", uid_validity, 1, _NEVER_RECENT, now)
             for account_id, mailbox_id, uid_validity in rows
         ],
     )
