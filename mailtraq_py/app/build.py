@@ -10,7 +10,6 @@ The wiring: from a configuration to everything that serves it. The one place tha
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.store import Store
 from mailtraq_py.wire.sasl import PasswordCredentials
 
+from .commons import Commons
 from .config import Configuration
 from .judging import judge
 from .listeners import Surroundings
@@ -57,7 +57,6 @@ from .settings import nameservers, outbound_settings, policy_settings
 
 EXPIRY_SECONDS = 60.0
 EXPIRY_ROWS = 1000
-JOURNAL_KEY_OCTETS = 32
 
 
 def deleted_settings(configuration: Configuration) -> DeletedSettings:
@@ -94,8 +93,10 @@ class Server:
         lists: its list files, read.
         tls: the certificates, read before root was given up.
         store: open.
+        commons: what is shared with other workers.
         reactor: to work on.
         clock: seconds since the epoch.
+        number: the configuration's.
     """
 
     log = Logger()
@@ -106,10 +107,13 @@ class Server:
         lists: ListFiles,
         tls: TLSContexts,
         store: Store,
+        commons: Commons,
         reactor: Any,
         clock: Callable[[], float],
+        number: int = 1,
     ) -> None:
         keys = configuration.keys
+        self._commons = commons
         self._tls = tls
         self._store = store
         self._reactor = reactor
@@ -124,7 +128,7 @@ class Server:
         accept_settings = AcceptSettings(
             keys.hostname, keys.limits.max_message_octets, keys.limits.max_hops, keys.outbound.expire_seconds
         )
-        journal = Journal(recipients.journal, store.directory, os.urandom(JOURNAL_KEY_OCTETS))
+        journal = Journal(recipients.journal, store.directory, commons.secret)
         self._accept = Accept(accept_settings, store.content, store.acceptance, reports, clock, journal=journal)
         outbound = outbound_settings(configuration)
         self._runner = Runner(
@@ -138,7 +142,7 @@ class Server:
             keys.hostname,
             random.SystemRandom().random,
         )
-        self.take(InForce(self._build_policy(settings, 1), recipients))
+        self.take(InForce(self._build_policy(settings, number), recipients))
         surroundings = Surroundings(
             keys,
             lambda: self._policy,
@@ -151,6 +155,7 @@ class Server:
             tls,
             reactor,
             clock,
+            commons,
         )
         self._listeners = {
             service.name: (surroundings.listener(path, service), service.tls == "implicit")
@@ -175,10 +180,11 @@ class Server:
         return factory
 
     def start(self) -> None:
-        """Begin to work on the queue and to forget what is old."""
-        self._runner.start()
-        self._expiry.start(EXPIRY_SECONDS, now=False)
-        self._recorder.start()
+        """Begin to write down what is decided; where it is ours, to work on the queue and to forget what is old."""
+        self._recorder.start(expire=self._commons.keeps_house)
+        if self._commons.keeps_house:
+            self._runner.start()
+            self._expiry.start(EXPIRY_SECONDS, now=False)
 
     def judged(
         self, configuration: Configuration, lists: ListFiles, number: int
@@ -194,8 +200,16 @@ class Server:
         """
         recipients = recipient_settings(configuration, lists)
         warnings = judge(configuration, self._store.directory, lists=lists, recipients=recipients)
-        policy = self._build_policy(policy_settings(configuration, lists), number)
-        return InForce(policy, recipients), warnings
+        return self._built(configuration, lists, recipients, number), warnings
+
+    def prepared(self, configuration: Configuration, lists: ListFiles, number: int) -> InForce:
+        """As `judged`, of a configuration that was judged already."""
+        return self._built(configuration, lists, recipient_settings(configuration, lists), number)
+
+    def _built(
+        self, configuration: Configuration, lists: ListFiles, recipients: RecipientSettings, number: int
+    ) -> InForce:
+        return InForce(self._build_policy(policy_settings(configuration, lists), number), recipients)
 
     def take(self, fresh: InForce) -> None:
         """Bring it into force, from the next decision on."""
@@ -224,12 +238,10 @@ class Server:
         """End sessions and deliveries, each with this grace, then close the store."""
         if self._expiry.running:
             self._expiry.stop()
-        await gatherResults(
-            [
-                *(listener.stop_sessions(grace_seconds) for listener, _ in self._listeners.values()),
-                Deferred.fromCoroutine(self._runner.stop(grace_seconds)),
-            ]
-        )
+        ending = [listener.stop_sessions(grace_seconds) for listener, _ in self._listeners.values()]
+        if self._commons.keeps_house:
+            ending.append(Deferred.fromCoroutine(self._runner.stop(grace_seconds)))
+        await gatherResults(ending)
         await self._recorder.stop()
         await self._store.close()
 

@@ -10,6 +10,7 @@ What lists and patterns mean is judged by policy, which reports in the same form
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -97,6 +98,11 @@ class Configuration:
     def is_wrong(self, *path: str | int) -> bool:
         """Whether this key is among the problems."""
         return bool(self.problems) and print_path(path) in {problem.key for problem in self.problems}
+
+    @property
+    def workers(self) -> int:
+        """How many processes serve."""
+        return self.keys.workers or len(os.sched_getaffinity(0))
 
     def services(self) -> Iterator[tuple[KeyPath, Service]]:
         """Every service with the path of its table."""

@@ -5,7 +5,7 @@ A listener for each service: its limits, and how a session is made for a connect
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mailtraq_py.interfaces.connection import Connection
@@ -14,18 +14,19 @@ from mailtraq_py.interfaces.policy import IRecentLogins
 from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.policy.chain import Policy
 from mailtraq_py.policy.settings import ROLES
-from mailtraq_py.servers.admission import Admission, ConnectionCounts
+from mailtraq_py.servers.admission import Admission
 from mailtraq_py.servers.imap.session import IMAPSession
 from mailtraq_py.servers.imap.settings import IMAPServiceSettings, IMAPSurroundings
 from mailtraq_py.servers.listener import Listener
 from mailtraq_py.servers.login import Logins
-from mailtraq_py.servers.pop3.service import MaildropLocks, POP3Service, POP3ServiceSettings
+from mailtraq_py.servers.pop3.service import POP3Service, POP3ServiceSettings
 from mailtraq_py.servers.pop3.session import POP3Session
 from mailtraq_py.servers.smtp.session import SMTPSession
 from mailtraq_py.servers.smtp.settings import SMTPServiceSettings, SMTPSurroundings
 from mailtraq_py.store.store import Store
 
 from . import sections
+from .commons import Commons
 from .settings import PROTOCOLS
 from .tomllines import KeyPath
 
@@ -49,8 +50,7 @@ class Surroundings:
     tls: TLSContexts
     reactor: Any
     clock: Callable[[], float]
-    counts: ConnectionCounts = field(default_factory=ConnectionCounts)
-    maildrops: MaildropLocks = field(default_factory=MaildropLocks)
+    commons: Commons
 
     def listener(self, path: KeyPath, service: sections.Service) -> Listener:
         """The factory of one service. `path` is its table's, which says its protocol."""
@@ -63,7 +63,7 @@ class Surroundings:
         else:
             make_session = self._imap(service)
         admission = Admission(
-            service.name, self.counts, service.max_connections, service.max_connections_per_address
+            service.name, self.commons.counts, service.max_connections, service.max_connections_per_address
         )
         protocol = PROTOCOLS[str(path[0])]
         return Listener(service.name, protocol, make_session, admission, self.reactor, self.clock, **role)
@@ -111,7 +111,7 @@ class Surroundings:
             content=self.store.content,
             hub=self.store.hub,
             tls=self.tls,
-            locks=self.maildrops,
+            locks=self.commons.maildrops,
             clock=self.clock,
         )
         return lambda connection: POP3Session(shared, connection)

@@ -17,8 +17,8 @@ from typing import Any
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
+from zope.interface import Interface
 
-from .build import InForce, Server
 from .config import Configuration, ConfigurationError, load
 from .listfiles import ListFiles
 
@@ -28,6 +28,7 @@ _SERVER_KEYS = (
     "default_domain",
     "user",
     "group",
+    "workers",
     "store",
     "tls",
     "outbound",
@@ -80,6 +81,24 @@ class ListRenewal:
     errors: tuple[str, ...] = ()
 
 
+class IGoverned(Interface):
+    """What configurations come into force in: this process's server, or all workers of a supervisor."""
+
+    def judged(configuration: Configuration, lists: ListFiles, number: int) -> tuple[Any, tuple[str, ...]]:
+        """
+        Judge a configuration; it may take seconds, and any thread may do it.
+
+        Returns:
+            what is for `take`, and warnings.
+
+        Raises:
+            ConfigurationError: it has errors, or would relay for strangers.
+        """
+
+    async def take(fresh: Any) -> None:
+        """Bring it into force; it is, everywhere, when this returns."""
+
+
 class Reloads:
     """
     Brings configurations into force, one at a time; each has its number.
@@ -87,7 +106,7 @@ class Reloads:
     Args:
         running: what the server was started with.
         lists: its list files.
-        server: takes what is to be in force.
+        server: what they come into force in.
         in_thread: calls a function off the reactor thread.
     """
 
@@ -95,7 +114,7 @@ class Reloads:
         self,
         running: Configuration,
         lists: ListFiles,
-        server: Server,
+        server: IGoverned,
         in_thread: Callable[..., Awaitable[Any]] = deferToThread,
     ) -> None:
         self._started_with = running
@@ -114,7 +133,7 @@ class Reloads:
         except ConfigurationError as error:
             return Reload(self._number, error.problems)
         else:
-            self._take(fresh)
+            await self._take(fresh)
             self._in_force, self._lists = configuration, lists
             return Reload(self._number, (), warnings, keys_that_need_restart(self._started_with, configuration))
         finally:
@@ -135,7 +154,7 @@ class Reloads:
                     self._lists.note_refused(path)
                     renewals.append(ListRenewal(str(path), self._number, error.problems))
                 else:
-                    self._take(fresh)
+                    await self._take(fresh)
                     self._lists = candidate
                     renewals.append(ListRenewal(str(path), self._number))
             return renewals
@@ -146,10 +165,10 @@ class Reloads:
         """Wait until nothing is being read; nothing will be any more."""
         await self._turn.acquire()
 
-    def _read(self) -> tuple[Configuration, ListFiles, InForce, tuple[str, ...]]:
+    def _read(self) -> tuple[Configuration, ListFiles, Any, tuple[str, ...]]:
         fresh, lists = load(self._started_with.file), ListFiles()
         return (fresh, lists, *self._server.judged(fresh, lists, self._number + 1))
 
-    def _take(self, fresh: InForce) -> None:
-        self._server.take(fresh)
-        self._number = fresh.number
+    async def _take(self, fresh: Any) -> None:
+        await self._server.take(fresh)
+        self._number += 1

@@ -360,6 +360,7 @@ class Keys(Table, frozen=True):
     default_domain: str = ""
     user: str = ""
     group: str = ""
+    workers: Annotated[int, at_least(0), at_most(256)] = 0
     unknown_recipient: Literal["refuse", "report", "deliver"] = "refuse"
     lan: Lan = Lan()
     recent_login: RecentLogin = RecentLogin()

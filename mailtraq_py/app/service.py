@@ -7,12 +7,12 @@ The running server: start, reload, stop.
     SIGHUP                     the file is read again; policy changes, or stays in force when the file is wrong
     stopService                no new connections; running commands end, within the grace; then queue and store
 
-twistd forks, if it does, between the first two, so threads and databases begin after it.
+twistd forks, if it does, between the first two, so threads and databases begin after it. With one worker this process
+serves (serving.py), with several it is their supervisor (supervisor.py).
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -24,7 +24,6 @@ from typing import Any
 import apsw
 from twisted.application.service import IServiceCollection, Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
@@ -33,11 +32,10 @@ from mailtraq_py import __version__
 from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.store.migrate import StoreRefused
 from mailtraq_py.store.sqlite import LibraryTooOld
-from mailtraq_py.store.store import Store
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all
-from .build import Server, deleted_settings
 from .certificates import read_certificates
+from .commons import Commons
 from .config import Configuration, ConfigurationError
 from .hosted import hosted
 from .judging import judge
@@ -47,11 +45,11 @@ from .logs import LogFile, LogLines
 from .pidfile import AlreadyRunning, PidFile
 from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
 from .reload import Reloads
+from .serving import Serving
+from .supervisor import CannotServe, Supervisor
 
 BACKGROUND_LOG_NAME = "mailtraq.log"
 LIST_WATCH_SECONDS = 2.0
-# Allocations less releases before the youngest are looked through; Python's own is 700, 10, 10.
-COLLECTOR_THRESHOLDS = (20_000, 20, 50)
 
 
 class CannotStart(Exception):
@@ -89,12 +87,11 @@ class MailService(Service):
         self._foreground = foreground
         self._clock = clock
         self._bound: list[BoundSocket] = []
-        self._ports: list[IListeningPort] = []
         self._contexts: TLSContexts | None = None
         self._identity: Identity | None = None
         self._log_file: LogFile | None = None
         self._pid_file: PidFile | None = None
-        self._server: Server | None = None
+        self._serving: Serving | Supervisor | None = None
         self._lists = ListFiles()
         self._reloads: Reloads | None = None
         self._list_watch = LoopingCall(self._renew_lists)
@@ -155,6 +152,8 @@ class MailService(Service):
     def privilegedStartService(self) -> None:
         """Give up root, and see that nobody else works on data_dir."""
         os.umask(0o077)
+        if self.configuration.workers > 1:
+            self._serving = self._supervisor()
         if self._identity is not None:
             become(self._identity)
         self._pid_file = PidFile(self.configuration.data_dir)
@@ -171,34 +170,21 @@ class MailService(Service):
         self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._start_failed)
 
     async def _start(self) -> None:
-        location = self.configuration.location
-        store = Store(
-            location.store_url,
-            location.data_dir,
-            self._reactor,
-            self._clock,
-            location.default_domain,
-            deleted=deleted_settings(self.configuration),
-        )
-        try:
-            await store.start()
-            self._serve(store)
-        except BaseException:
-            await store.close()
-            raise
-
-    def _serve(self, store: Store) -> None:
-        assert self._contexts is not None  # noqa: S101 - prepare came before
-        self._server = Server(self.configuration, self._lists, self._contexts, store, self._reactor, self._clock)
-        self._server.start()
         for bound in self._bound:
-            factory = self._server.factory(bound.service)
-            port = self._reactor.adoptStreamPort(bound.socket.fileno(), bound.socket.family, factory)
-            self._ports.append(port)
             self.log.info("listen", event="listen", service=bound.service, address=str(bound.address))
-            bound.socket.close()
-        self._bound = []
-        self._reloads = Reloads(self.configuration, self._lists, self._server)
+        if self._serving is None:
+            assert self._contexts is not None  # noqa: S101 - prepare came before
+            self._serving = Serving(
+                self.configuration,
+                self._lists,
+                self._contexts,
+                self._bound,
+                Commons(),
+                self._reactor,
+                self._clock,
+            )
+        await self._serving.start()
+        self._reloads = Reloads(self.configuration, self._lists, self._serving)
         self._list_watch.start(LIST_WATCH_SECONDS, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
         for warning in self.warnings:
@@ -206,29 +192,44 @@ class MailService(Service):
         self.log.info("ready", event="ready", version=__version__, process=os.getpid())
         if self._log_file is not None:
             self._log_file.gather(self._reactor)
-        _spare_the_collector()
         self.ready.callback(None)
+
+    def _supervisor(self) -> Supervisor:
+        """With its fork server, which may read what only whoever started us can read."""
+        supervisor = Supervisor(
+            self.configuration, self._lists, self._bound, self._log_path, self._reactor, self._workers_lost
+        )
+        supervisor.launch(self._identity)
+        return supervisor
+
+    def _workers_lost(self, reason: str) -> None:
+        self.log.critical("workers-lost", event="workers-lost", reason=reason)
+        self._end(f"mailtraq: {reason}")
 
     def _start_failed(self, failure: Failure) -> None:
         """Nothing can be served: say why, end the process."""
-        if isinstance(failure.value, (StoreRefused, LibraryTooOld, OSError, apsw.Error)):
+        if isinstance(failure.value, (StoreRefused, LibraryTooOld, CannotServe, OSError, apsw.Error)):
             self.log.critical("start-failed", event="start-failed", reason=failure.getErrorMessage())
         else:
             self.log.failure("the server could not start", failure=failure)
-        print(f"mailtraq: the server could not start: {failure.getErrorMessage()}", file=sys.__stderr__)
+        self._end(f"mailtraq: the server could not start: {failure.getErrorMessage()}")
+
+    def _end(self, reason: str) -> None:
+        print(reason, file=sys.__stderr__)
         # twistd exits with 0 whenever the reactor was stopped, and nothing that is raised leaves the reactor
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         self._reactor.callWhenRunning(self._reactor.stop)
 
-    def _open_log(self) -> LogFile:
+    @property
+    def _log_path(self) -> str | None:
         keys = self.configuration.keys
-        path = None
         if keys.log.file:
-            path = str(self.configuration.path(keys.log.file))
-        elif not self._foreground:
-            path = str(self.configuration.data_dir / BACKGROUND_LOG_NAME)
+            return str(self.configuration.path(keys.log.file))
+        return None if self._foreground else str(self.configuration.data_dir / BACKGROUND_LOG_NAME)
+
+    def _open_log(self) -> LogFile:
         owner = self._identity
-        return LogFile(path, (owner.uid, owner.gid) if owner else None)
+        return LogFile(self._log_path, (owner.uid, owner.gid) if owner else None)
 
     # -- reload ----------------------------------------------------------------------------------------------
 
@@ -236,6 +237,8 @@ class MailService(Service):
         """Read the file again; bring its policy into force, or keep the running one and say why."""
         if self._log_file is not None:
             self._log_file.reopen()
+        if isinstance(self._serving, Supervisor):
+            self._serving.reopen()
         if self._reloads is not None:
             reloading = Deferred.fromCoroutine(self._reload(self._reloads))
             reloading.addErrback(lambda failure: self.log.failure("the reload failed", failure=failure))
@@ -281,27 +284,10 @@ class MailService(Service):
             self._list_watch.stop()
         if self._reloads is not None:
             await self._reloads.stop()
-        close_all(self._bound)
-        for port in self._ports:
-            stopped = port.stopListening()
-            if stopped is not None:
-                await stopped
-        if self._server is not None:
-            await self._server.stop(self.configuration.keys.timeouts.stop_seconds)
+        if self._serving is not None:
+            await self._serving.stop(self.configuration.keys.timeouts.stop_seconds)
         if self._pid_file is not None:
             self._pid_file.release()
         self.log.info("stopped", event="stopped")
         if self._log_file is not None:
             self._log_file.gather(None)
-
-
-def _spare_the_collector() -> None:
-    """
-    Have the garbage collector leave alone what lives as long as the process, and look through the rest less often.
-
-    A message makes and drops some hundred objects, hardly any of them in rings. With Python's own thresholds the
-    collector went through the whole program again and again, for about a tenth of an acceptance's CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)

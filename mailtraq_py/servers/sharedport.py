@@ -21,6 +21,7 @@ AFTER_YOU_SECONDS = 0.005
 class SharedPort(Port):
     """See `listen_shared`, which makes it."""
 
+    reactor: Any
     is_our_turn: Callable[[], bool]
     _courtesy: IDelayedCall | None = None
 
@@ -37,7 +38,7 @@ class SharedPort(Port):
         if self._courtesy is not None:
             self._courtesy.cancel()
             self._courtesy = None
-        return super().loseConnection()
+        return super().loseConnection()  # type: ignore[no-untyped-call]
 
     stopListening = loseConnection
 
@@ -48,7 +49,7 @@ class SharedPort(Port):
 
     def _accept_one(self) -> None:
         self.numberAccepts = 1
-        super().doRead()
+        super().doRead()  # type: ignore[no-untyped-call]
 
 
 def listen_shared(
@@ -60,7 +61,9 @@ def listen_shared(
     Args:
         is_our_turn: whether this process may accept another one before the others have had a chance.
     """
-    port: SharedPort = SharedPort._fromListeningDescriptor(reactor, listening.fileno(), listening.family, factory)
+    port: SharedPort = SharedPort._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+        reactor, listening.fileno(), listening.family, factory
+    )
     port.is_our_turn = is_our_turn
     port.startListening()
     return port

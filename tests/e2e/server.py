@@ -59,13 +59,14 @@ class Server:
 
     Args:
         config: TOML put in place of CONFIG; it may name cert.pem and key.pem; `{mx}`, `{submission}`, `{pop3}`,
-            `{imap}`, `{dns}`, `{sink}` are filled in with ports.
+            `{imap}`, `{dns}`, `{sink}` are filled in with ports, `{workers}` with their number.
         accounts: addresses that get PASSWORD; their domains are hosted.
     """
 
     CONFIG = """
 hostname = "mx.example.test"
 data_dir = "data"
+workers = {workers}
 
 [lan]
 addresses = ["192.168.1.*"]
@@ -115,7 +116,12 @@ max_connections_per_address = 500
 """
 
     def __init__(
-        self, config: str | None = None, accounts: Iterable[str] = ("alice@example.test",), dns: int = 9, sink: int = 9
+        self,
+        config: str | None = None,
+        accounts: Iterable[str] = ("alice@example.test",),
+        dns: int = 9,
+        sink: int = 9,
+        workers: int = 1,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mailtraq-e2e-")
         self.folder = Path(self._folder.name)
@@ -131,6 +137,7 @@ max_connections_per_address = 500
             "imap": self.imap,
             "dns": dns,
             "sink": sink,
+            "workers": workers,
         }
         text = config or self.CONFIG
         for name, port in ports.items():
@@ -138,6 +145,8 @@ max_connections_per_address = 500
         self.config.write_text(text)
         make_self_signed("mx.example.test", str(self.folder / "cert.pem"), str(self.folder / "key.pem"))
         self.process: subprocess.Popen[bytes] | None = None
+        self._workers = workers
+        self._starts = 0
         for domain in sorted({address.partition("@")[2] for address in self.accounts}):
             self.mailtraq("domain", "add", domain)
         lines = "".join(f"{address} {PASSWORD}\n" for address in self.accounts)
@@ -159,6 +168,7 @@ max_connections_per_address = 500
 
     def start(self) -> None:
         """Start `twistd` and wait until it serves."""
+        self._starts += 1
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -182,7 +192,9 @@ max_connections_per_address = 500
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended: {self.log.read_text()[-3000:]}")
         ports = [port for port in (self.mx, self.pop3, self.imap) if str(port) in self.config.read_text()]
-        return all(listens(port) for port in ports)
+        # Sockets take connections before there is a worker.
+        is_ready = self._workers == 1 or self.logged().count('"event":"ready"') >= self._starts
+        return is_ready and all(listens(port) for port in ports)
 
     def kill(self) -> None:
         """SIGKILL: no farewell, nothing flushed."""
