@@ -62,7 +62,7 @@ class Peers:
     What a worker knows of its server's others.
 
     Attributes:
-        writer: its end of the socketpair to the writer's process; the store closes it.
+        writer: its end of the socketpair to the writer's process, which PostgreSQL has none of; the store closes it.
         count: how many workers share the host; each has its share of the cores for password checks.
         keeps_up: whether this one purges and expires for all. One does.
         writer_lost: called on the reactor thread when the writer is gone and everybody who waited for it knows. The
@@ -141,6 +141,10 @@ class Store:
         self.hub = ChangeHub()
         self.indexes = SearchIndexes(self._data_dir / "search")
 
+    def clock(self) -> float:
+        """Seconds since the epoch, by the database's clock where several hosts go by it."""
+        return self._clock() + self._main.ahead
+
     @property
     def database(self) -> Database:
         """The main database, for its metrics."""
@@ -164,7 +168,9 @@ class Store:
         readers = self._new_workers("store-read", _READERS)
         checks = max(1, (os.cpu_count() or 1) // (self._peers.count if self._peers else 1))
         hashers = self._new_workers("store-hash", checks)
-        if self._peers is not None:
+        if self._peers is not None and not self._paths:
+            self._peers.writer.close()
+        elif self._peers is not None:
             self._link = WriterLink(self._reactor, self._peers.writer, self._peers.writer_lost)
         self._main: Database
         self._recent: Database
@@ -176,16 +182,16 @@ class Store:
         if self._link is not None:
             await self._link.ready
         self.content = Content(self._main, self._data_dir, self._spools, syncers)
-        self.deleted = Deleted(self._main, self._data_dir, self._deleted_settings, self._clock, self._disk)
-        self.acceptance = AcceptanceDesk(self._main, self.content, self.deleted, self._clock)
-        self.queue = Queue(self._main, self.content, self._clock)
+        self.deleted = Deleted(self._main, self._data_dir, self._deleted_settings, self.clock, self._disk)
+        self.acceptance = AcceptanceDesk(self._main, self.content, self.deleted, self.clock)
+        self.queue = Queue(self._main, self.content, self.clock)
         passwords = Passwords(hashers, checks, time.monotonic)
         self.directory = Directory(self._main, passwords, self._default_domain, self._pause)
         self.recent_rows = RecentLoginRows(self._recent, self._main)
         self.failures = Failures(self._recent)
         self.decisions = DecisionRows(self._recent, self._main)
-        self.administration = Administration(self._main, self._recent, hashers, self._clock)
-        self._shelf = Shelf(self._main, self.content, self.deleted, self.indexes, readers, self._clock, self._pause)
+        self.administration = Administration(self._main, self._recent, hashers, self.clock)
+        self._shelf = Shelf(self._main, self.content, self.deleted, self.indexes, readers, self.clock, self._pause)
         if self._reactor is not None:
             await self._start_serving(syncers)
 
@@ -225,7 +231,7 @@ class Store:
             while await self._main.run("purge_condemned"):
                 pass
             await self.deleted.expire()
-            while await self._main.run("expire_acceptances", self._clock() - _TRACES_KEPT_SECONDS, 500):
+            while await self._main.run("expire_acceptances", self.clock() - _TRACES_KEPT_SECONDS, 500):
                 pass
             await self.content.sweep_rows(time.time())
             await self._main.keep_up()

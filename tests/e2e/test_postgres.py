@@ -32,11 +32,11 @@ class TwoServers(SynchronousTestCase):
 
     @classmethod
     def setUpClass(cls) -> None:
-        """Start PostgreSQL, the outside world, and both servers."""
+        """Start PostgreSQL, the outside world, and both servers, the second with two workers."""
         config = Server.CONFIG.replace("sqlite:data/mailtraq.db", fresh())
         cls.outside = Outside()
         cls.first = Server(config, [ALICE], cls.outside.dns, cls.outside.sink)
-        cls.second = Server(config, [], cls.outside.dns, cls.outside.sink)
+        cls.second = Server(config, [], cls.outside.dns, cls.outside.sink, workers=2)
         cls.first.start()
         cls.second.start()
 

@@ -24,7 +24,7 @@ from mailtraq_py.store.postgres.link import Link, check_server, connect
 from mailtraq_py.store.store import Store
 from tests.postgres import NAME, cluster, fresh
 
-from .contract import StoreCase, message
+from .contract import NOW, StoreCase, message
 
 _END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mailtraq'"
 
@@ -120,6 +120,14 @@ class LostTests(StoreCase):
                     else:
                         await self.assert_raises(expected, self.deliver(message()))
         self.assertEqual(await self.messages(), 1)
+
+    async def test_the_clock_is_the_databases(self) -> None:
+        """A host whose clock is a minute behind goes by the database's, for leases, grants and revocations alike."""
+        self.assertEqual(self.store.clock(), NOW)
+        behind = time.time() - 60
+        with patch("mailtraq_py.store.postgres.database.time.time", lambda: behind):
+            await self.store.database.keep_up()
+        self.assertAlmostEqual(self.store.clock(), NOW + 60, delta=1)
 
     async def test_nul_in_a_text(self) -> None:
         """NUL is no character of PostgreSQL's: mail that has one is kept, and a login that has one is nobody's."""

@@ -168,7 +168,10 @@ class PostgresDatabase(Database):
         transactions.close()
 
     def _new_transactions(self) -> Transactions:
-        return Transactions(self._connect, self._numbers, self._origin, self._clock)
+        return Transactions(self._connect, self._numbers, self._origin, self._now)
+
+    def _now(self) -> float:
+        return self._clock() + self.ahead
 
     def _execute(self, transactions: Transactions, name: str, arguments: tuple[Any, ...]) -> Outcome:
         started = time.monotonic()
@@ -263,8 +266,11 @@ class PostgresDatabase(Database):
         else:
             link.patience = READ_SECONDS
             self._reactor_link = link
-        with_clock = link.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)")
-        difference = float(with_clock.fetchall()[0][0]) - time.time()
+        self._set_clock(link)
+
+    def _set_clock(self, link: Link) -> None:
+        cursor = link.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)")
+        difference = float(cursor.fetchall()[0][0]) - time.time()
         self.ahead = difference if abs(difference) > _CLOCKS_AGREE_SECONDS else 0.0
 
     # --- between processes -------------------------------------------------------------------------------------
@@ -278,7 +284,8 @@ class PostgresDatabase(Database):
 
     async def keep_up(self) -> None:
         """See `Database`."""
-        await self.run("expire_shared_notices", self._clock())
+        self._on_link(self._set_clock)
+        await self.run("expire_shared_notices", self._now())
 
     def _hang_bell(self) -> None:
         if self._closed:
