@@ -113,7 +113,7 @@ class Deleted:
         if settings.max_octets:
             total = await self._database.read_apart("recoverable_octets")
             gone += await self._purge(self._oldest, total - settings.max_octets)
-        if settings.min_free_octets:
+        if settings.min_free_octets and self._database.keeps_files:
             gone += await self._purge(self._oldest, settings.min_free_octets - self._free_octets())
         if gone:
             await self._database.run("end_purge")

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from mailtraq_py.store.store import Store
 from tests.postgres import NAME, cluster, fresh
 
-from . import contract
+from . import contract, deletedcontract
 
 
 class _InRows:
@@ -44,6 +44,18 @@ class MailboxesServed(_Served, contract.MailboxesContract):
 
 class MailboxServed(_Served, contract.MailboxContract):
     """IMailbox."""
+
+
+class DeletedServed(_Served, deletedcontract.DeletedContract):
+    """Deleted mail."""
+
+
+class PurgeServed(_Served, deletedcontract.PurgeContract):
+    """Its end."""
+
+
+class RestoreServed(_Served, deletedcontract.RestoreContract):
+    """Its coming back."""
 
 
 class SearchServed(_Served, contract.SearchContract):
