@@ -3,7 +3,7 @@ Everything that is kept: accounts, mailboxes, messages, contents, the outbound q
 
 store (opens all), opening, database, immediate, now, backlog, writer, writerprocess, remote, frames, operations, sql/
 (functions of a cursor), sqlite, turnstile, dialect, disk, migrate, schema/, workers, acceptance, content, spool,
-deleted, mailboxes, searchindex, indexing, attachments, narrowing, searching, sorting, queue, lookup, directory,
-glance, resolution, passwords, logins, failures, decisions, administration, hub, undelete, verification, backup with
-packs, packvfs and throttle, rollback.
+deleted, mailboxes, flagchanges, searchindex, indexing, attachments, narrowing, searching, sorting, queue, lookup,
+directory, glance, resolution, passwords, logins, failures, decisions, administration, hub, undelete, verification,
+backup with packs, packvfs and throttle, rollback.
 """

@@ -45,6 +45,7 @@ from .acceptance import Batch
 from .content import Content
 from .database import Database
 from .deleted import Deleted
+from .flagchanges import FlagChanges
 from .narrowing import IndexedMailbox
 from .searchindex import SearchIndexes
 from .searching import MailboxSearch
@@ -86,6 +87,7 @@ class Shelf:
         self.workers = workers
         self.clock = clock
         self._pause = pause
+        self.flag_changes = FlagChanges()
 
     async def breathe(self, begun: float) -> float:
         """
@@ -264,21 +266,26 @@ class Mailbox:
     async def changes(self, since: int) -> MailboxDelta:
         """See `IMailbox`."""
         begun = monotonic()
-        highest = after = 0
-        changed: list[MessageState] = []
-        while True:
-            found = self._database.read("changes_after", self.id, since, after, _SCAN_SLICE)
-            if found is None:
-                raise NoSuchMailbox(self.name)
-            now_highest, _, rows, after = found
-            # What is changed while the slices are read has a higher MODSEQ and is told the next time, too.
-            highest = highest or now_highest
-            changed.extend(_states(rows))
+        found = self._database.read("mod_seqs", self.id)
+        if found is None:
+            raise NoSuchMailbox(self.name)
+        # What changes while rows are read has a higher MODSEQ and is told the next time, too.
+        highest, last_change = found
+        if since >= highest:
+            return MailboxDelta(highest, (), UIDSet())
+        states: list[MessageState] = []
+        known = self._shelf.flag_changes.changed_since(self.id, since, last_change)
+        after = 0
+        if known is not None:
+            states.extend(_states(self._database.read("newest_changes", self.id, since, known.ranges)))
+        while known is None:
+            rows, after = self._database.read("changes_after", self.id, since, after, _SCAN_SLICE)
+            states.extend(_states(rows))
             if not after:
                 break
             begun = await self._shelf.breathe(begun)
-        vanished = self._database.read("vanished_between", self.id, since, highest) if since < highest else []
-        return MailboxDelta(highest, tuple(changed), UIDSet.from_ranges(vanished))
+        vanished = self._database.read("vanished_between", self.id, since, highest)
+        return MailboxDelta(highest, tuple(states), UIDSet.from_ranges(vanished))
 
     async def fetch(self, uids: UIDSet, columns: Sequence[Column], limit: int) -> list[tuple[object, ...]]:
         """See `IMailbox`."""
@@ -306,11 +313,14 @@ class Mailbox:
         words = keywords(flags)
         since = until = 0
         while uids:
-            rows, changed, after, before, now = await self._database.run(
+            rows, changed, after, before, now, last_change = await self._database.run(
                 "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, _STORE_SLICE
             )
             states.extend(_states(rows))
             modified.extend(changed)
+            if now > before:
+                uids_changed = [row[0] for row in rows if row[1] == now]
+                self._shelf.flag_changes.note(self.id, last_change, now, uids_changed)
             # Between two slices somebody else may have changed the mailbox.
             since, until = (before, now) if not until else (since if until == before else now, now)
             if not after:

@@ -63,6 +63,8 @@ READS: dict[str, Callable[..., Any]] = {
         mailboxes.list_mailboxes,
         mailboxes.list_subscriptions,
         messages.changes_after,
+        messages.mod_seqs,
+        messages.newest_changes,
         messages.fetch_rows,
         messages.list_uids,
         messages.first_unseen,

@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import defer
 from twisted.trial.unittest import TestCase
@@ -445,6 +445,47 @@ class MailboxContract(StoreCase):
         self.assertEqual(delta.mod_seq, (await self.boxes.status("INBOX")).highest_mod_seq)
         later = await inbox.changes(new.mod_seq)
         self.assertEqual(([state.uid for state in later.changed], str(later.vanished)), ([2], "1,3"))
+
+    async def test_changes_of_flags(self) -> None:
+        """Between new messages and EXPUNGEs, and from before and after them, the same is told."""
+        inbox = await self.fill(5)
+        marks = [(await inbox.changes(0)).mod_seq]
+        for number in (2, 4):
+            await inbox.store(uids(number), StoreOperation.ADD, frozenset({FLAGGED}))
+            marks.append((await inbox.changes(0)).mod_seq)
+        await self.deliver(message())
+        await inbox.store(uids(2, 6), StoreOperation.ADD, frozenset({SEEN, "$Work"}))
+        marks.append((await inbox.changes(0)).mod_seq)
+        for mark, changed in zip(marks, ([2, 4, 6], [2, 4, 6], [2, 6], []), strict=True):
+            self.assertEqual([state.uid for state in (await inbox.changes(mark)).changed], changed)
+        await inbox.store(uids(5), StoreOperation.ADD, frozenset({DELETED}))
+        await inbox.expunge(None)
+        await inbox.store(uids(1), StoreOperation.ADD, frozenset({FLAGGED}))
+        for mark, changed in zip(marks, ([1, 2, 4, 6], [1, 2, 4, 6], [1, 2, 6], [1]), strict=True):
+            delta = await inbox.changes(mark)
+            self.assertEqual(([state.uid for state in delta.changed], str(delta.vanished)), (changed, "5"))
+        self.assertEqual((await inbox.changes(marks[0])).changed[1].flags, frozenset({FLAGGED, SEEN, "$Work"}))
+
+    async def test_first_unseen(self) -> None:
+        """The first message without \\Seen, if there is one."""
+        inbox = await self.fill(3)
+        self.assertEqual(await inbox.first_unseen(), 1)
+        await inbox.store(uids(1, 3), StoreOperation.ADD, frozenset({SEEN, FLAGGED}))
+        self.assertEqual(await inbox.first_unseen(), 2)
+        await inbox.store(uids(2), StoreOperation.ADD, frozenset({SEEN}))
+        self.assertEqual(await inbox.first_unseen(), 0)
+
+    async def test_small_content_at_hand(self) -> None:
+        """Small messages come along with their rows, whole or in part; large ones are read."""
+        inbox = await self.fill(1)
+        await self.deliver(message(body="x" * 40_000))
+        rows = await inbox.fetch(EVERY, [Column.UID, Column.CONTENT], 10)
+        (_, small), (_, large) = cast("list[tuple[int, ContentRef]]", rows)
+        whole = await self.store.content.read(small)
+        self.assertEqual((small.read_at_hand(), small.read_at_hand(3, 4)), (whole, whole[3:7]))
+        self.assertEqual(len(whole), small.total_octets)
+        self.assertIsNone(large.read_at_hand())
+        self.assertEqual(len(await self.store.content.read(large)), large.total_octets)
 
     async def test_mod_seq_of_a_deleted_mailbox(self) -> None:
         """A mailbox that was deleted says so."""

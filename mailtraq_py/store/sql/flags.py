@@ -42,10 +42,12 @@ def store_flags(
 
     Returns:
         (rows (uid, mod_seq, flags, keywords) as they are now, UIDs that were changed since `unchanged_since`, UID to
-        go on after or 0 when the set is done, the mailbox's highest MODSEQ before and after).
+        go on after or 0 when the set is done, the mailbox's highest MODSEQ before and after, and before it the MODSEQ
+        of the last change that was no new message).
     """
     ledger = Ledger(cursor)
     mailbox = ledger.mailbox(mailbox_id)
+    before, last_change = mailbox.highest_mod_seq, mailbox.changed_mod_seq
     rows = state_rows(cursor, mailbox_id, ranges, limit)
     goes_on = rows[-1][0] if len(rows) >= limit else 0
     modified: list[int] = []
@@ -53,9 +55,8 @@ def store_flags(
         modified = [row[0] for row in rows if row[1] > unchanged_since]
         rows = [row for row in rows if row[1] <= unchanged_since]
     if not rows:
-        return Written(([], modified, goes_on, mailbox.highest_mod_seq, mailbox.highest_mod_seq))
+        return Written(([], modified, goes_on, before, before, last_change))
     keep, add = _masks(StoreOperation(operation), bits)
-    before = mailbox.highest_mod_seq
     # What becomes of flags, by what they were: a whole mailbox shares a few sets.
     becomes: dict[Row, tuple[int, str]] = {}
     for old, count in Counter(map(_FLAGS_OF, rows)).items():
@@ -84,7 +85,7 @@ def store_flags(
         "WHERE mailbox_id = given.column1 AND uid = given.column2",
         by_row,
     )
-    return Written((states, modified, goes_on, before, mailbox.highest_mod_seq), ledger.write())
+    return Written((states, modified, goes_on, before, mailbox.highest_mod_seq, last_change), ledger.write())
 
 
 def _masks(operation: StoreOperation, bits: int) -> tuple[int, int]:

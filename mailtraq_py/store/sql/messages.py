@@ -49,6 +49,8 @@ _OF_CONTENT = {
     "sent", "subject", "message_id", "in_reply_to", "references",
 }  # fmt: skip
 
+_STATES = "SELECT uid, mod_seq, flags, keywords FROM messages WHERE mailbox_id = ?"
+
 # Ranges with at most so many UIDs between them are read as one.
 _GAP_MAX = 8
 _SPAN_MAX = 1024
@@ -110,32 +112,39 @@ def fetch_rows(
     return _in_ranges(cursor, _selection(columns), mailbox_id, ranges, limit)
 
 
-def changes_after(
-    cursor: Cursor, mailbox_id: int, since: int, after_uid: int, limit: int
-) -> tuple[int, int, list[Row], int] | None:
-    """
-    Messages that are new or changed after a MODSEQ.
-
-    Where nothing but new messages came since then, only the end of the mailbox is read: their UIDs are behind all
-    others, and the first from the back that is old ends the search. Otherwise the mailbox is read in slices.
-
-    Returns:
-        (highest MODSEQ, MODSEQ of the last change that was no new message, rows (uid, mod_seq, flags, keywords) in
-        rising order, UID to go on after or 0 at the end), None when the mailbox is gone.
-    """
-    mailbox = one(
+def mod_seqs(cursor: Cursor, mailbox_id: int) -> Row | None:
+    """(highest MODSEQ, MODSEQ of the last change that was no new message), None when the mailbox is gone."""
+    return one(
         cursor,
         "SELECT highest_mod_seq, changed_mod_seq FROM mailboxes WHERE id = ? AND state <> 'condemned'",
         (mailbox_id,),
     )
-    if mailbox is None:
-        return None
-    highest, changed = mailbox
-    columns = "SELECT uid, mod_seq, flags, keywords FROM messages WHERE mailbox_id = ?"
-    if since >= highest:
-        return highest, changed, [], 0
-    if since >= changed:
-        return highest, changed, _newest(cursor, columns, mailbox_id, since), 0
+
+
+def newest_changes(cursor: Cursor, mailbox_id: int, since: int, ranges: Sequence[Range]) -> list[Row]:
+    """
+    Messages that are new or changed after a MODSEQ, where all that are not new lie in `ranges`.
+
+    New ones have UIDs behind all others, so the first from the back that is old ends the search for them.
+
+    Returns:
+        rows (uid, mod_seq, flags, keywords) in rising order.
+    """
+    newest = _newest(cursor, _STATES, mailbox_id, since)
+    before = UIDSet(((1, newest[0][0] - 1 if newest else _NO_LIMIT),))
+    older = state_rows(cursor, mailbox_id, UIDSet(tuple(ranges)).intersection(before).ranges, _NO_LIMIT)
+    return [row for row in older if row[1] > since] + newest
+
+
+def changes_after(
+    cursor: Cursor, mailbox_id: int, since: int, after_uid: int, limit: int
+) -> tuple[list[Row], int]:
+    """
+    Messages that are new or changed after a MODSEQ, out of a slice of the mailbox.
+
+    Returns:
+        (rows (uid, mod_seq, flags, keywords) in rising order, UID to go on after or 0 at the end).
+    """
     first, last = one(
         cursor,
         "SELECT min(uid), (SELECT max(uid) FROM messages WHERE mailbox_id = ?) FROM messages"
@@ -143,12 +152,12 @@ def changes_after(
         (mailbox_id, mailbox_id, after_uid),
     ) or (None, None)
     if first is None:
-        return highest, changed, [], 0
+        return [], 0
     end = first + limit - 1
     rows = every(
-        cursor, f"{columns} AND uid BETWEEN ? AND ? AND mod_seq > ? ORDER BY uid", (mailbox_id, first, end, since)
+        cursor, f"{_STATES} AND uid BETWEEN ? AND ? AND mod_seq > ? ORDER BY uid", (mailbox_id, first, end, since)
     )
-    return highest, changed, rows, end if end < last else 0
+    return rows, end if end < last else 0
 
 
 def vanished_between(cursor: Cursor, mailbox_id: int, since: int, until: int) -> list[Row]:
