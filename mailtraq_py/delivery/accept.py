@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -288,7 +288,7 @@ def _rewritten(transaction: MailTransaction, rewriting: Rewriting) -> MailTransa
     if address is None:
         return transaction
     path = ReversePath(rewriting.rewrite(address))
-    return replace(transaction, envelope=replace(transaction.envelope, reverse_path=path))
+    return transaction._replace(envelope=transaction.envelope._replace(reverse_path=path))
 
 
 def _received(transaction: MailTransaction, identifier: str, hostname: str, now: float) -> bytes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zope.interface import Attribute, Interface
 
@@ -18,8 +19,7 @@ from .policy import TraceLine
 from .store import Acceptance
 
 
-@dataclass(frozen=True, slots=True)
-class MailTransaction:
+class MailTransaction(NamedTuple):
     """
     A transaction when its data begin. `destinations` runs parallel to `envelope.recipients`; `grants`, parallel too,
     names the policy's grant by which each was permitted.

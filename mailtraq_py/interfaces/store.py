@@ -120,8 +120,7 @@ class IContent(Interface):
 # --- acceptance ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class LocalDelivery:
+class LocalDelivery(NamedTuple):
     """
     One copy into a mailbox of an account. `mailbox` is a name ("INBOX"); where it does not exist the
     copy goes to one whose name differs in case alone, else to INBOX. `head` is put before the content.
@@ -136,8 +135,7 @@ class LocalDelivery:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NewContent:
+class NewContent(NamedTuple):
     """One content with all that becomes of it. `spool` is stored; its owner forgets it afterwards."""
 
     spool: ISpool
@@ -146,8 +144,7 @@ class NewContent:
     outgoing: tuple[Outgoing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """
     What one 250 promises. `id` is in the Received field and every log line; `received` is the internal date, seconds
     since the epoch; `trace` the policy's reasons as one JSON text, kept with the message for `explain`.
@@ -159,8 +156,7 @@ class Acceptance:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(NamedTuple):
     """Where a LocalDelivery ended."""
 
     account_id: int

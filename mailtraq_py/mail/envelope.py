@@ -8,7 +8,8 @@ RFC 5321 2.3.1, RFC 3461 4, RFC 6531 3.4
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .address import Address
 
@@ -115,8 +116,7 @@ class Recipient:
     original: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """
     One mail transaction's envelope.
 
@@ -125,7 +125,7 @@ class Envelope:
     """
 
     reverse_path: ReversePath
-    recipients: tuple[Recipient, ...] = field(default=())
+    recipients: tuple[Recipient, ...] = ()
     ret: str = ""
     envid: str = ""
     body: str = "7BIT"

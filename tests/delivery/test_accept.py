@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -247,5 +246,5 @@ class AcceptTests(SynchronousTestCase):
     def test_recipient_parameters(self) -> None:
         """An envelope's body type reaches the queue."""
         given = transaction(TO_FAR)
-        self.bring(replace(given, envelope=replace(given.envelope, body="8BITMIME")))
+        self.bring(given._replace(envelope=given.envelope._replace(body="8BITMIME")))
         self.assertEqual(self.acceptance.only.contents[0].outgoing[0].body, "8BITMIME")

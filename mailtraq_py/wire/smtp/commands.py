@@ -9,6 +9,7 @@ RFC 5321 4.1.1, RFC 3207 4, RFC 4954 4
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mailtraq_py.mail.envelope import Recipient, ReversePath
 from mailtraq_py.mail.reply import Reply
@@ -22,8 +23,7 @@ class Hello:
     extended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(NamedTuple):
     """
     MAIL. `declared_octets` is SIZE or None; `ret` is "FULL", "HDRS" or ""; `envid` is decoded; `auth` is the decoded
     AUTH parameter, "" for `<>`, None where nothing was said.
