@@ -21,7 +21,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from .listen import parse_listen
-from .location import Location, NoConfiguration, absolute_store_url, find_file
+from .location import POSTGRESQL, SQLITE, Location, NoConfiguration, absolute_store_url, find_file
 from .sections import TLS, IMAPService, Keys, POP3Service, Service, SMTPService, TLSName
 from .tables import TableReader
 from .tomllines import KeyPath, find_lines, line_of
@@ -263,8 +263,8 @@ def _contradictions(configuration: Configuration) -> Iterator[_Contradiction]:
     for key, file in _named_files(configuration):
         if not file.is_file():
             yield problem(f"there is no file {file}", *key)
-    if not keys.store.url.startswith("sqlite:"):
-        yield problem('must begin with "sqlite:"', "store", "url")
+    if not keys.store.url.startswith((f"{SQLITE}:", f"{POSTGRESQL}:")):
+        yield problem('must begin with "sqlite:" or "postgresql:"', "store", "url")
     if (keys.unknown_recipient == "deliver") != bool(keys.recipients.catch_all):
         reason = 'unknown_recipient = "deliver" and catch_all go together'
         yield problem(reason, "recipients", "catch_all", also=[("unknown_recipient",), ("recipients",)])

@@ -107,7 +107,7 @@ class Serving:
             store,
             self._commons,
             self._reactor,
-            self._clock,
+            store.clock,
             self._number,
         )
         server.start()
