@@ -50,7 +50,7 @@ addresses = []
 # ipv6_prefix = 128                 # how much of an IPv6 address a grant covers, 16 to 128
 
 [store]
-url = "sqlite:var/mailtraq.db"
+url = "sqlite:var/mailtraq.db"      # or "postgresql:///mail?host=/run/postgresql", for servers on several hosts
 
 [tls]
 certificate = "tls/cert.pem"        # PEM, the chain behind it; read again when it changes
