@@ -38,6 +38,7 @@ _COMMANDS = {
     "policy": "cli_history:policy",
     "reload": "cli_server:reload",
     "queue": "cli_state:queue",
+    "index": "cli_index:index",
     "verify": "cli_upkeep:verify",
     "backup": "cli_upkeep:backup",
     "restore": "cli_deleted:restore",

@@ -91,7 +91,7 @@ def restore(account: str, at: str, mailbox: str | None, dry_run: bool, config: s
 @config_option
 def purge(account: str, mailbox: str | None, lose: int, dry_run: bool, config: str | None, as_json: bool) -> None:
     """
-    Let what ADDRESS has deleted go for good now: its octets are overwritten in the store.
+    Let what ADDRESS has deleted go for good now: its octets are overwritten in the store, and its index made anew.
 
     With messages to lose it refuses, and says how many. The server may run. Copies in backups stay.
     """
@@ -102,6 +102,7 @@ def purge(account: str, mailbox: str | None, lose: int, dry_run: bool, config: s
             if count > lose:
                 raise Refused(f"{count} messages would be gone for good; --lose {count} says that they may")
             _purge(store, runs, count)
+            store.store.indexes.discard(store.run(store.administration.find(account)).id)
     boxes = {run.mailbox: [0, 0] for run in runs}
     for run in runs:
         boxes[run.mailbox][0] += run.messages

@@ -87,6 +87,14 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 # login_seconds = 60                # POP3 and IMAP sessions that have not logged in
 # stop_seconds = 10                 # running commands may take this long when the server stops
 
+[search]
+# The full-text index that SEARCH TEXT and BODY use; kept up by a process of its own when nobody else wants to run.
+# enabled = true
+# attachments = true                # the text of office files, and of PDF where pypdf is installed, is found too
+# max_attachment_octets = 33554432  # larger ones are not read
+# max_attachment_text_octets = 1048576  # of each message
+# attachment_seconds = 20           # for reading one
+
 [history]
 # What policy decided, for `mailtraq policy diff`: addresses, names and verdicts of sessions. Personal data.
 # keep_seconds = 1209600            # 14 days; 0 keeps nothing

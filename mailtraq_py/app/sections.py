@@ -140,6 +140,16 @@ class Timeouts(Table, frozen=True):
     stop_seconds: Seconds = 10.0
 
 
+class Search(Table, frozen=True):
+    """[search]"""
+
+    enabled: bool = True
+    attachments: bool = True
+    max_attachment_octets: Annotated[int, at_least(65536)] = 33_554_432
+    max_attachment_text_octets: Annotated[int, at_least(1024)] = 1_048_576
+    attachment_seconds: Annotated[float, at_least(1)] = 20.0
+
+
 class History(Table, frozen=True):
     """[history]"""
 
@@ -370,6 +380,7 @@ class Keys(Table, frozen=True):
     log: Log = Log()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    search: Search = Search()
     history: History = History()
     deleted: Deleted = Deleted()
     barring: Barring = Barring()

@@ -38,6 +38,7 @@ from .certificates import read_certificates
 from .commons import Commons
 from .config import Configuration, ConfigurationError
 from .hosted import hosted
+from .indexing import IndexerProcess, indexer_task
 from .judging import judge
 from .listfiles import ListFiles
 from .location import StoreUnusable
@@ -97,6 +98,7 @@ class MailService(Service):
         self._list_watch = LoopingCall(self._renew_lists)
         self._list_watch.clock = reactor
         self._starting: Deferred[None] | None = None
+        self._indexer: IndexerProcess | None = None
 
     # -- start -----------------------------------------------------------------------------------------------
 
@@ -187,6 +189,9 @@ class MailService(Service):
         self._reloads = Reloads(self.configuration, self._lists, self._serving)
         self._list_watch.start(LIST_WATCH_SECONDS, now=False)
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
+        if self.configuration.keys.search.enabled:
+            self._indexer = IndexerProcess(indexer_task(self.configuration), self._reactor)
+            self._indexer.start()
         for warning in self.warnings:
             self.log.warn("warning", event="warning", reason=warning)
         self.log.info("ready", event="ready", version=__version__, process=os.getpid())
@@ -282,6 +287,8 @@ class MailService(Service):
             await self._starting
         if self._list_watch.running:
             self._list_watch.stop()
+        if self._indexer is not None:
+            await self._indexer.stop()
         if self._reloads is not None:
             await self._reloads.stop()
         if self._serving is not None:

@@ -448,7 +448,8 @@ def _exchange(fresh: Path, database: Path, data_dir: Path, now: float) -> Path |
     """The fresh files in place of the old ones, which are kept."""
     kept = data_dir / f"before-restore-{int(now)}"
     old = [Path(f"{path}{tail}") for path in (database, database.parent / RECENT) for tail in ("", "-wal", "-shm")]
-    old = [path for path in (*old, data_dir / "content") if path.exists()]
+    # The full-text index is not in a backup: the server makes it anew.
+    old = [path for path in (*old, data_dir / "content", data_dir / "search") if path.exists()]
     if old:
         kept.mkdir(mode=0o700)
         for path in old:

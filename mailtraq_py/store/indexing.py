@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -34,6 +34,7 @@ from .searchindex import (
     IndexUnavailable,
     SearchIndex,
     SearchIndexes,
+    match_expression,
     searchable,
 )
 from .sql.rows import Row
@@ -42,6 +43,9 @@ from .sql.rows import Row
 _SLICE = 200
 _SLICE_OCTETS = 4 * 1024 * 1024
 _SLICES_A_TURN = 5
+
+SETTLE_SECONDS = 60.0
+"""A log is written back so long after it was begun."""
 
 FORGET_SECONDS = 4 * 3600.0
 """What is expunged is forgotten so long after the last time, at most."""
@@ -55,6 +59,12 @@ class IndexMetrics:
     documents: int = 0
     forgotten: int = 0
     text_octets: int = 0
+
+    def take(self) -> IndexMetrics:
+        """What was done since this was asked the last time."""
+        taken = replace(self)
+        self.messages = self.documents = self.forgotten = self.text_octets = 0
+        return taken
 
 
 @dataclass(slots=True)
@@ -79,15 +89,19 @@ class Indexing:
     metrics: IndexMetrics = field(default_factory=IndexMetrics)
     _seen: dict[int, list[Row]] = field(default_factory=dict)
     _forget_due: dict[int, float] = field(default_factory=dict)
-    _unsettled: set[int] = field(default_factory=set)
+    _unsettled: dict[int, float] = field(default_factory=dict)
+    _strays: set[int] = field(default_factory=set)
     _unmerged: set[int] = field(default_factory=set)
     _chore: Iterator[None] | None = None
 
     log = Logger()
 
-    def look(self) -> bool:
+    def look(self, only: int | None = None) -> bool:
         """
         Visit each account in which there is something to do, for one turn.
+
+        Args:
+            only: this account and no other.
 
         Returns:
             whether there is more to do at once.
@@ -100,6 +114,8 @@ class Indexing:
         present, condemned = self.indexes.present()
         for account_id in (present | condemned) - accounts.keys():
             self.indexes.remove(account_id)
+        if only is not None:
+            accounts = {only: accounts[only]} if only in accounts else {}
         now = self.clock()
         is_more = False
         for account_id, mailboxes in accounts.items():
@@ -126,10 +142,13 @@ class Indexing:
         if self._chore is None:
             if self._unmerged:
                 self._chore = self._merge(self._unmerged.pop())
-            elif self._unsettled:
-                self._chore = self._settle(self._unsettled.pop())
             else:
-                return False
+                due = self.clock() - SETTLE_SECONDS
+                account_id = next((key for key, since in self._unsettled.items() if since <= due), None)
+                if account_id is None:
+                    return False
+                del self._unsettled[account_id]
+                self._chore = self._settle(account_id)
         try:
             next(self._chore)
         except StopIteration:
@@ -146,8 +165,11 @@ class Indexing:
             return True
         try:
             with closing(self.indexes.open_to_write(account_id)) as index:
-                self._unsettled.add(account_id)
-                is_done = self._catch_up(index, mailboxes)
+                self._unsettled.setdefault(account_id, self.clock())
+                if account_id not in self._seen:
+                    # Who did this before may have been stopped half-way.
+                    self._strays.add(account_id)
+                is_done = self._catch_up(account_id, index, mailboxes)
                 if is_done:
                     self._forget(account_id, index, mailboxes)
         except IndexUnavailable as error:
@@ -158,15 +180,17 @@ class Indexing:
             return True
         return is_done
 
-    def _catch_up(self, index: SearchIndex, mailboxes: list[Row]) -> bool:
+    def _catch_up(self, account_id: int, index: SearchIndex, mailboxes: list[Row]) -> bool:
         marks = index.marks()
         for mailbox_id in marks.keys() - {row[1] for row in mailboxes}:
             index.forget_mailbox(mailbox_id)
+            self._strays.add(account_id)
         turns = 0
         for _, mailbox_id, uid_validity, uid_next, _ in mailboxes:
             known_validity, last_uid, _ = marks.get(mailbox_id, (uid_validity, 0, 0))
             if known_validity != uid_validity:
                 index.forget_mailbox(mailbox_id)
+                self._strays.add(account_id)
                 last_uid = 0
             while last_uid < uid_next - 1:
                 if turns == _SLICES_A_TURN or self.is_stopping():
@@ -189,7 +213,7 @@ class Indexing:
                 last_uid = uid - 1
                 break
             if place not in known and place not in documents:
-                documents[place] = document = self._read(row)
+                documents[place] = document = read_document(self.content, self.attachments, row)
                 octets += len(document.text or "")
             places.append((uid, *place))
         index.add(mailbox_id, uid_validity, list(documents.values()), places, last_uid)
@@ -198,34 +222,6 @@ class Indexing:
         self.metrics.text_octets += octets
         return last_uid
 
-    def _read(self, row: Row) -> Document:
-        """All that SEARCH looks at of a message, in the forms in which it compares."""
-        _, content_id, number, head, octets, header_octets, parts, *columns = row
-        head = head or b""
-        octets -= len(head)
-        try:
-            reader = self.content.reader(content_id)
-
-            def read(offset: int, length: int) -> bytes:
-                return reader(offset, offset + length)
-
-            header = header_text(head + read(0, header_octets))
-            texts = [header.casefold(), BREAK, *columns]
-            if not header.isascii():
-                texts += [BREAK, fold(header)]
-            texts.append(BREAK)
-            length = sum(map(len, texts))
-            for text in body_texts(read, parts, header_octets, octets):
-                texts.append(text.casefold())
-                length += len(text)
-                if length > TEXT_MAX_OCTETS:
-                    return Document(content_id, number, None)
-            extract = self.attachments.read(read, parts, header_octets, octets).casefold()
-        except TemporaryFailure:
-            # Its octets are gone or damaged: nothing is ruled out.
-            return Document(content_id, number, None)
-        return Document(content_id, number, searchable("".join((*texts, BREAK, extract))), searchable(extract))
-
     def _forget(self, account_id: int, index: SearchIndex, mailboxes: list[Row]) -> None:
         """Forget what was expunged, unless that was done a short time ago."""
         now = self.clock()
@@ -233,14 +229,16 @@ class Indexing:
             return
         self._forget_due.pop(account_id, None)
         marks = index.marks()
-        for _, mailbox_id, _, _, messages in mailboxes:
-            if marks[mailbox_id][2] > messages if mailbox_id in marks else False:
-                index.forget_gone(mailbox_id, set(self.database.read("list_uids", mailbox_id)))
-        forgotten = index.forget_strays()
-        self.metrics.forgotten += forgotten
+        shrunk = [row[1] for row in mailboxes if row[1] in marks and marks[row[1]][2] > row[4]]
+        if not shrunk and account_id not in self._strays:
+            return
+        for mailbox_id in shrunk:
+            index.forget_gone(mailbox_id, set(self.database.read("list_uids", mailbox_id)))
+        self.metrics.forgotten += index.forget_strays()
+        self._strays.discard(account_id)
+        self._forget_due[account_id] = now + FORGET_SECONDS
         if index.is_unmerged():
             self._unmerged.add(account_id)
-            self._forget_due[account_id] = now + FORGET_SECONDS
 
     def _merge(self, account_id: int) -> Iterator[None]:
         with closing(self.indexes.open_to_write(account_id)) as index:
@@ -250,6 +248,52 @@ class Indexing:
         with closing(self.indexes.open_to_write(account_id)) as index:
             index.settle()
         yield
+
+
+def read_document(content: Content, attachments: AttachmentText | None, row: Row) -> Document:
+    """
+    All that SEARCH looks at of a message, in the forms in which it compares.
+
+    Args:
+        row: of `messages_to_index`.
+    """
+    _, content_id, number, head, octets, header_octets, parts, *columns = row
+    head = head or b""
+    octets -= len(head)
+    try:
+        reader = content.reader(content_id)
+
+        def read(offset: int, length: int) -> bytes:
+            return reader(offset, offset + length)
+
+        header = header_text(head + read(0, header_octets))
+        texts = [header.casefold(), BREAK, *columns, BREAK]
+        if not header.isascii():
+            texts += [fold(header), BREAK]
+        length = sum(map(len, texts))
+        for text in body_texts(read, parts, header_octets, octets):
+            texts.append(text.casefold())
+            length += len(text)
+            if length > TEXT_MAX_OCTETS:
+                return Document(content_id, number, None)
+        extract = "" if attachments is None else attachments.read(read, parts, header_octets, octets).casefold()
+    except TemporaryFailure:
+        # Its octets are gone or damaged: nothing is ruled out.
+        return Document(content_id, number, None)
+    return Document(content_id, number, searchable("".join((*texts, BREAK, extract))), searchable(extract))
+
+
+def lost_text(database: Database, content: Content, index: SearchIndex, most: int) -> str:
+    """What of some messages' texts is missing in an index, "" where nothing is. At most so many are looked at."""
+    for mailbox_id, uid, number in index.some_places(most):
+        rows = database.read("messages_to_index", mailbox_id, uid - 1, 1)
+        # What was expunged is not forgotten at once.
+        if rows and rows[0][0] == uid:
+            document = read_document(content, None, rows[0])
+            expression = match_expression(document.text or "")
+            if expression is not None and not index.holds(number, expression):
+                return f"the text of {mailbox_id}/{uid} is not in it"
+    return ""
 
 
 def _has_mail(mailboxes: list[Row]) -> bool:

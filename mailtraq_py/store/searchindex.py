@@ -195,6 +195,19 @@ class SearchIndex:
             return str(error)
         return "" if strays == (0,) else f"{strays[0]} messages without their document"
 
+    def some_places(self, most: int) -> list[Row]:
+        """(mailbox id, uid, document's number) of at most so many messages of whole documents, from all over it."""
+        ((last,),) = self._rows("SELECT coalesce(max(number), 0) FROM documents")
+        return self._rows(
+            "SELECT p.mailbox_id, p.uid, p.number FROM places p JOIN documents d ON d.number = p.number"
+            " WHERE d.is_whole AND d.number % ? = 0 LIMIT ?",
+            (max(1, last // most), most),
+        )
+
+    def holds(self, number: int, expression: str) -> bool:
+        """Whether a document may match."""
+        return bool(self._rows("SELECT 1 FROM texts(?) WHERE rowid = ?", (expression, number)))
+
     # -- writing ----------------------------------------------------------------------------------------------
 
     def marks(self) -> dict[int, tuple[int, int, int]]:
@@ -418,6 +431,15 @@ class SearchIndexes:
         """Have an account's index made anew."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self._order(account_id).touch(mode=0o600)
+
+    def discard(self, account_id: int) -> None:
+        """Have an account's index made anew, and the old one gone: now, if no process writes, else soon."""
+        self.condemn(account_id)
+        if self.take():
+            try:
+                self.remove(account_id)
+            finally:
+                self.release()
 
     def is_condemned(self, account_id: int) -> bool:
         """Whether an account's index is to be made anew."""

@@ -206,7 +206,7 @@ class Store:
     def verification(self, progress: Progress | None = None) -> Verification:
         """A look at everything that is kept; see there."""
         root = self._data_dir / "content"
-        looking = Verification(self._main, self._recent, self.content, root, self._spools.is_alone)
+        looking = Verification(self._main, self._recent, self.content, self.indexes, root, self._spools.is_alone)
         if progress is not None:
             looking.progress = progress
         return looking

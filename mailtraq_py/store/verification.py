@@ -6,6 +6,7 @@
     references    who points at each content; rows and files that belong to none
     mailboxes     counts, sizes, UIDs, MODSEQs; each message's content, head and size
     accounts      octets and messages that quotas go by; counters that must never give a number again
+    indexes       the full-text indexes: their pages, and some messages' texts
 
 Nothing is held while it looks, so what is deleted meanwhile is no damage. What can be counted or rebuilt anew is
 repaired when asked, each thing in a transaction of its own; octets that are gone are not, and are said.
@@ -30,11 +31,15 @@ from mailtraq_py.wire.imap.structure import describe
 
 from .content import Content
 from .database import Database
+from .indexing import lost_text
+from .searchindex import IndexDamaged, IndexUnavailable, SearchIndexes
 from .sql.content import PLACE_FILE, PLACE_ROWS
 from .sql.rows import Row
 
 _SLICE = 100
 _SPAN = 5000
+# As many messages' texts are looked for in each index.
+_INDEX_TEXTS = 500
 _CHUNK_OCTETS = 1 << 20
 # A file is there before its row. What is older has lost its operation.
 _GRACE_SECONDS = 3600.0
@@ -48,8 +53,8 @@ Progress = Callable[[str, int, int], None]
 @dataclass(slots=True)
 class Damage:
     """
-    Something that does not fit. `repair` names the operation that mends it, with its arguments, `file` one to remove;
-    None where nothing does.
+    Something that does not fit. `repair` names the operation that mends it, with its arguments, `file` one to remove,
+    `index` the account whose full-text index is to be made anew; None where nothing does.
     """
 
     kind: str
@@ -57,12 +62,13 @@ class Damage:
     detail: str
     repair: tuple[object, ...] | None = None
     file: Path | None = None
+    index: int | None = None
     repaired: bool = False
 
     @property
     def is_repairable(self) -> bool:
         """Whether `Verification.repair` can mend it."""
-        return self.repair is not None or self.file is not None
+        return (self.repair, self.file, self.index) != (None, None, None)
 
 
 @dataclass(slots=True)
@@ -73,6 +79,7 @@ class Verification:
     Args:
         main, recent: its databases.
         content: its contents.
+        indexes: its full-text indexes.
         root: the folder of content files.
         is_alone: asked whether no other process may be writing contents just now.
         progress: told how far it is.
@@ -81,6 +88,7 @@ class Verification:
     main: Database
     recent: Database
     content: Content
+    indexes: SearchIndexes
     root: Path
     is_alone: Callable[[], bool]
     progress: Progress = lambda _what, _done, _total: None
@@ -93,7 +101,8 @@ class Verification:
         Raises:
             TemporaryFailure: something cannot be looked at just now.
         """
-        for step in (self._tables, self._contents, self._references, self._files, self._mailboxes, self._accounts):
+        steps = (self._tables, self._contents, self._references, self._files, self._mailboxes, self._accounts)
+        for step in (*steps, self._indexes):
             try:
                 yield from step()
             except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -108,6 +117,9 @@ class Verification:
         """
         if damage.file is not None:
             damage.file.unlink(missing_ok=True)
+            damage.repaired = True
+        elif damage.index is not None:
+            self.indexes.condemn(damage.index)
             damage.repaired = True
         elif damage.repair is not None:
             name, *arguments = damage.repair
@@ -229,6 +241,23 @@ class Verification:
             yield Damage("deletion", str(mailbox_id), detail, ("cover_deleted", mailbox_id, time.time()))
         for name, due, high in self.main.read("wrong_counters"):
             yield Damage("counter", name, f"the next is {due}, {high} is given", ("raise_counter", name, high))
+
+    def _indexes(self) -> Iterator[Damage]:
+        accounts = sorted(self.indexes.present()[0])
+        for number, account_id in enumerate(accounts, 1):
+            lost = ""
+            try:
+                with self.indexes.reading(account_id) as index:
+                    if index is not None:
+                        lost = index.check() or lost_text(self.main, self.content, index, _INDEX_TEXTS)
+            except IndexDamaged as error:
+                lost = str(error)
+            except IndexUnavailable:
+                pass  # it is being made
+            if lost:
+                yield Damage("index", str(account_id), lost, index=account_id)
+            self.progress("indexes", number, len(accounts))
+        self._note("indexes", len(accounts))
 
     def _chunks(self, number: int, octets: int) -> Iterator[bytes]:
         read = self.content.reader(number)

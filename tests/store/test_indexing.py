@@ -5,25 +5,33 @@ The full-text index: what is found with it and without it is the same, and nothi
 from __future__ import annotations
 
 import base64
+import os
 import random
 import shutil
+import signal
 import tempfile
+import unittest.mock
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.interfaces.store import NewMessage
+from mailtraq_py.interfaces.store import Acceptance, LocalDelivery, NewContent, NewMessage
 from mailtraq_py.mail.flags import FLAGGED, SEEN, StoreOperation
 from mailtraq_py.mail.search import And, Contains, HasFlag, HeaderContains, Not, Or, SearchKey, TextField
 from mailtraq_py.mail.uidset import UIDSet
+from mailtraq_py.store import indexing as indexing_module
+from mailtraq_py.store import searching as searching_module
 from mailtraq_py.store.attachments import AttachmentLimits, AttachmentText
+from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
-from mailtraq_py.store.indexing import Indexing
+from mailtraq_py.store.indexing import FORGET_SECONDS, Indexing
 from mailtraq_py.store.narrowing import IndexedMailbox
-from mailtraq_py.store.searchindex import SearchIndexes
+from mailtraq_py.store.searchindex import Document, SearchIndex, SearchIndexes, index_files
 from mailtraq_py.store.searching import MailboxSearch
 from mailtraq_py.store.store import Store
 from mailtraq_py.store.workers import AtOnce
@@ -68,7 +76,8 @@ class IndexCase(SynchronousTestCase):
         """Open both."""
         self.data_dir = tempfile.mkdtemp(prefix="index-")
         self.addCleanup(shutil.rmtree, self.data_dir)
-        self.store = Store(f"sqlite:{self.data_dir}/mail.db", self.data_dir)
+        kept = DeletedSettings(keep_seconds=86400.0)
+        self.store = Store(f"sqlite:{self.data_dir}/mail.db", self.data_dir, deleted=kept)
         run_now(self.store.start())
         self.addCleanup(lambda: run_now(self.store.close()))
         run_now(self.store.administration.add_domain("x.example"))
@@ -122,10 +131,6 @@ class IndexCase(SynchronousTestCase):
             assert index is not None
             self.assertEqual("", index.check())
             return index.counts().documents, index.counts().messages
-
-    def is_asked(self) -> None:
-        """Have every message's text fail, so that a search that reads one is noticed."""
-        self.patch(MailboxSearch, "_message", lambda *_: self.fail("a message was read"))
 
 
 _needles = st.builds(
@@ -183,3 +188,253 @@ class SameTests(IndexCase):
                 self.assertEqual(self.search_directly(key), found)
                 hits += len(found)
         self.assertGreater(hits, 50)
+
+
+class KeepingUpTests(IndexCase):
+    """What is in the index, and what is not."""
+
+    def test_copies(self) -> None:
+        """A copied or moved message is not read again; one in two mailboxes is found in each."""
+        self.append(b"Subject: one\r\n\r\nlorem ipsum\r\n", b"Subject: two\r\n\r\ndolor\r\n")
+        boxes = self.store.mailboxes(self.account.id)
+        run_now(boxes.create("Other"))
+        self.index()
+        run_now(run_now(boxes.open("INBOX")).copy(EVERY, "Other"))
+        self.patch(indexing_module, "read_document", lambda *_: self.fail("read again"))
+        self.index()
+        self.assertEqual((2, 4), self.counts())
+        self.assertEqual([1], self.search(Contains(TextField.BODY, "ipsum"), "Other"))
+        self.assertEqual([1], self.search(Contains(TextField.BODY, "ipsum")))
+
+    def test_heads(self) -> None:
+        """What stands before a content for one recipient is his text, and nobody else's."""
+        spool = self.store.content.spool()
+        spool.write(b"Subject: x\r\n\r\nbody\r\n")
+        local = [
+            LocalDelivery(self.account.id, "INBOX", f"Delivered-To: {name}@x.example\r\n".encode())
+            for name in ("sales", "support")
+        ]
+        content = NewContent(spool, describe(spool.chunks()), tuple(local))
+        run_now(self.store.acceptance.commit(Acceptance("a", 1.0, (content,))))
+        self.index()
+        self.assertEqual((2, 2), self.counts())
+        self.assertEqual([1], self.text("sales@"))
+        self.assertEqual([2], self.text("support@x"))
+        self.assertEqual([1, 2], self.text("body"))
+
+    def test_nothing_is_read(self) -> None:
+        """What the index rules out is not read, and neither is what rows can answer then."""
+        self.append(*(f"Subject: number {number}\r\n\r\nlorem\r\n".encode() for number in range(300)))
+        self.index()
+        self.patch(MailboxSearch, "_message", lambda *_: self.fail("a message was read"))
+        self.assertEqual([], self.text("ipsum"))
+        self.assertEqual([], self.search(And((Contains(TextField.TEXT, "ipsum"), HasFlag(SEEN)))))
+        fields = (TextField.BODY, "lorem"), (TextField.SUBJECT, "ipsum")
+        self.assertEqual([], self.search(And(tuple(Contains(*each) for each in fields))))
+        self.assertEqual([38], self.search(Contains(TextField.SUBJECT, "number 37")))
+
+    def test_not(self) -> None:
+        """NOT reads only what may hold the string."""
+        self.append(*(f"Subject: x\r\n\r\n{word}\r\n".encode() for word in ("lorem", "ipsum", "dolor")))
+        self.index()
+        asked = []
+        look = searching_module._Message._look
+
+        def looked(message: searching_module._Message, key: SearchKey) -> bool:
+            asked.append(message._uid)
+            return look(message, key)
+
+        self.patch(searching_module._Message, "_look", looked)
+        self.assertEqual([1, 3], self.search(Not(Contains(TextField.TEXT, "ipsum"))))
+        self.assertEqual([2], asked)
+
+    def test_short(self) -> None:
+        """A string of one or two signs is looked for in the messages themselves."""
+        self.append("Subject: 語\r\n\r\nab\r\n".encode())
+        self.index()
+        self.assertEqual([1], self.text("語"))
+        self.assertEqual([1], self.text("AB"))
+        self.assertEqual([], self.text("x"))
+
+    def test_too_long(self) -> None:
+        """A message whose text is too long for the index is a candidate for everything."""
+        self.patch(indexing_module, "TEXT_MAX_OCTETS", 100)
+        self.append(b"Subject: x\r\n\r\n" + b"lorem " * 100, b"Subject: y\r\n\r\nipsum\r\n")
+        self.index()
+        self.assertEqual([1], self.text("lorem"))
+        self.assertEqual([2], self.text("ipsum"))
+        self.assertEqual([], self.text("dolor"))
+
+    def test_expunged(self) -> None:
+        """What is gone for good leaves the index with its trigrams; what can be restored stays in it."""
+        self.append(b"Subject: x\r\n\r\nkeepthis\r\n", b"Subject: y\r\n\r\nforgetthat\r\n")
+        self.index()
+        run_now(run_now(self.store.mailboxes(self.account.id).open("INBOX")).remove(UIDSet(((2, 2),))))
+        self.now += FORGET_SECONDS + 1
+        self.index()
+        self.assertEqual((2, 2), self.counts())
+        runs = run_now(self.store.undeletion(self.account.id).runs(None))
+        run_now(self.store.deleted.purge((run.recoverable_id, run.low) for run in runs))
+        self.now += FORGET_SECONDS + 1
+        self.index()
+        self.assertEqual((1, 1), self.counts())
+        octets = b"".join(path.read_bytes() for path in Path(self.data_dir, "search").iterdir())
+        self.assertNotIn(b"gett", octets)
+        self.assertNotIn("get", self.terms())
+        self.assertIn("eep", self.terms())
+        self.assertEqual([1], self.text("keepthis"))
+
+    def terms(self) -> set[str]:
+        """The trigrams in the index file."""
+        with closing(apsw.Connection(str(self.path))) as connection:
+            connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab (main, texts, row)")
+            return {row[0] for row in connection.execute("SELECT term FROM temp.terms")}
+
+    @property
+    def path(self) -> Path:
+        """The index file."""
+        return self.store.indexes.path(self.account.id)
+
+    def test_account_gone(self) -> None:
+        """The index goes with its account."""
+        self.append(b"Subject: x\r\n\r\nbody\r\n")
+        self.index()
+        self.assertTrue(self.path.exists())
+        run_now(self.store.administration.delete_account("anna@x.example"))
+        self.index()
+        self.assertEqual(["lock"], os.listdir(self.path.parent))
+
+    def test_another_uidvalidity(self) -> None:
+        """After a restore UIDs are given again: nothing that was indexed under the old ones counts."""
+        self.append(b"Subject: x\r\n\r\nlorem\r\n", b"Subject: y\r\n\r\nipsum\r\n")
+        self.index()
+        with closing(apsw.Connection(f"{self.data_dir}/mail.db")) as connection:
+            connection.execute("UPDATE mailboxes SET uid_validity = uid_validity + 1000")
+            connection.execute("UPDATE messages SET uid = 3 - uid + 10")
+            connection.execute("UPDATE messages SET uid = uid - 10")
+        self.assertEqual([2], self.text("lorem"))
+        self.index()
+        self.assertEqual([2], self.text("lorem"))
+        self.assertEqual((2, 2), self.counts())
+
+    def test_one_writes(self) -> None:
+        """A second process waits until the first one ends."""
+        other = SearchIndexes(self.store.indexes.folder)
+        self.assertFalse(other.take())
+        self.store.indexes.release()
+        self.assertTrue(other.take())
+        other.release()
+
+
+class DamageTests(IndexCase):
+    """Whatever happens to the file, mail is found, and the index is made anew."""
+
+    def setUp(self) -> None:
+        """Some mail, indexed."""
+        super().setUp()
+        self.append(*(f"Subject: n{number}\r\n\r\nlorem {number:03}\r\n".encode() for number in range(60)))
+        self.index()
+        self.path = self.store.indexes.path(self.account.id)
+
+    def is_whole_again(self) -> None:
+        """Found now, and found after the next look, with an index that is right."""
+        self.assertEqual([38], self.text("lorem 037"))
+        self.indexing = self.new_indexing()
+        self.index()
+        self.assertEqual([38], self.text("lorem 037"))
+        self.assertEqual((60, 60), self.counts())
+        self.assertFalse(self.store.indexes.is_condemned(self.account.id))
+        self.assertEqual([], list(self.store.verification().damages()))
+
+    def test_lost(self) -> None:
+        """The file was removed, with its log or without."""
+        self.path.unlink()
+        self.is_whole_again()
+        for path in index_files(self.path):
+            path.unlink(missing_ok=True)
+        self.is_whole_again()
+
+    def test_torn(self) -> None:
+        """The file was cut, emptied, or overwritten."""
+        whole = self.path.read_bytes()
+        chance = random.Random(1)
+        for octets in (b"", whole[:100], whole[: len(whole) // 2], b"\0" * len(whole), b"garbage" * 5000):
+            self.path.write_bytes(octets)
+            self.is_whole_again()
+        for _ in range(4):
+            torn = bytearray(self.path.read_bytes())
+            place = chance.randrange(4096, len(torn))
+            torn[place : place + 600] = chance.randbytes(600)
+            self.path.write_bytes(torn)
+            damages = [damage for damage in self.store.verification().damages() if damage.kind == "index"]
+            for damage in damages:
+                run_now(self.store.verification().repair(damage))
+            self.is_whole_again()
+
+    def test_verify(self) -> None:
+        """A text that is not in the index is damage, and repaired."""
+        with closing(apsw.Connection(str(self.path))) as connection:
+            connection.execute("DELETE FROM texts WHERE rowid = 38")
+        (damage,) = self.store.verification().damages()
+        self.assertEqual(("index", "the text of 1/38 is not in it"), (damage.kind, damage.detail))
+        run_now(self.store.verification().repair(damage))
+        self.is_whole_again()
+
+    def test_another_version(self) -> None:
+        """An index of another program version is made anew."""
+        with closing(apsw.Connection(str(self.path))) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        self.is_whole_again()
+
+    def test_half_done(self) -> None:
+        """A process that ends between two transactions, or within one, leaves an index that says what it holds."""
+        self.store.indexes.condemn(self.account.id)
+        chance = random.Random(2)
+        for _ in range(4):
+            left = chance.randrange(1, 40)
+            process = os.fork()
+            if process == 0:
+                self._index_and_die(left)
+            os.waitpid(process, 0)
+            self.assertEqual([38], self.text("lorem 037"))
+        self.is_whole_again()
+
+    def _index_and_die(self, left: int) -> None:
+        """In a child: index with small transactions, and be killed in the middle of one."""
+        try:
+            store = Store(f"sqlite:{self.data_dir}/mail.db", self.data_dir)
+            run_now(store.start())
+            indexing_module._SLICE = 7
+            add = SearchIndex._add
+            count = [left]
+
+            def counting(index: SearchIndex, document: Document) -> None:
+                count[0] -= 1
+                if not count[0]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                add(index, document)
+
+            SearchIndex._add = counting
+            Indexing(store.database, store.content, store.indexes, AttachmentText(AttachmentLimits()), float).look()
+        finally:
+            os._exit(1)
+
+    def test_disk_full(self) -> None:
+        """An index that cannot be written hurts nothing, and is brought up to date when it can be."""
+        words = base64.encodebytes(random.Random(3).randbytes(100_000))
+        self.append(b"Subject: new\r\n\r\nipsum\r\n" + words)
+        connect = SearchIndex._prepare
+
+        def full(index: SearchIndex, writes: bool) -> None:
+            connect(index, writes)
+            if writes:
+                index._connection.execute("PRAGMA max_page_count = 1")
+
+        with unittest.mock.patch.object(SearchIndex, "_prepare", full):
+            self.index()
+        self.assertEqual([61], self.text("ipsum"))
+        self.assertEqual((60, 60), self.counts())
+        self.append(b"Subject: newer\r\n\r\nipsum\r\n")
+        self.index()
+        self.assertEqual((62, 62), self.counts())
+        self.assertEqual([61, 62], self.text("ipsum"))
