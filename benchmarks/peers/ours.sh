@@ -1,5 +1,6 @@
 #!/bin/bash
 # This project's server.  usage: ours.sh setup|start|stop|restart
+# BENCH_WORKERS: how many processes serve (default: 1)
 # MAILTRAQ_BIN: folder of the installed `mailtraq` and `twistd` (default: .venv/bin of this checkout)
 . "$(dirname "$0")/lib.sh"
 name=ours; d=$BENCH_BASE/$name
@@ -10,6 +11,7 @@ setup() {
   cat > "$d/mailtraq.toml" <<C
 hostname = "mx.$DOMAIN"
 data_dir = "data"
+workers = ${BENCH_WORKERS:-1}
 [store]
 url = "sqlite:data/mailtraq.db"
 [[smtp]]
