@@ -48,7 +48,13 @@ class DeletedCase(StoreCase):
         return [each.partition(b"Subject: ")[2].partition(b"\r\n")[0].decode() for each in octets]
 
     async def put(
-        self, subject: str, mailbox: str = "INBOX", flags: frozenset[str] = frozenset(), *, body: str = "", count: int = 1
+        self,
+        subject: str,
+        mailbox: str = "INBOX",
+        flags: frozenset[str] = frozenset(),
+        *,
+        body: str = "",
+        count: int = 1,
     ) -> None:
         """Append messages with a subject."""
         octets = message(subject, body)

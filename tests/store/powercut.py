@@ -4,7 +4,7 @@ Power cuts and failing disks under a mixed load on the store; then everything th
     python -m tests.store.powercut --minutes 10
 
 A turn makes a store on a recorded disk and works on it: deliveries small and large, appends, flags, copies, moves,
-expunges, mailboxes that come and go, checkpoints. After each operation that was acknowledged it notes what must be
+expunges, purges of what is deleted, checkpoints. After each operation that was acknowledged it notes what must be
 there from then on.
 
     cut     the disk is put together again as it may have been at random moments; the store opens, holds either what
@@ -38,6 +38,7 @@ from mailtraq_py.interfaces.store import Acceptance, Column, LocalDelivery, NewC
 from mailtraq_py.mail.flags import DELETED, FLAGGED, SEEN, StoreOperation
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import writer
+from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.store import Store
 from mailtraq_py.wire.imap.structure import describe
@@ -83,10 +84,12 @@ class Turn:
     Args:
         seed: of the dice: the same seed does the same.
         fault: of the disk, once the account is made.
+        deleted: how long deleted mail stays.
     """
 
     seed: int
     fault: Fault = nothing_fails
+    deleted: DeletedSettings = DeletedSettings(keep_seconds=86400.0, mailbox="Recoverable")
     done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -101,7 +104,8 @@ class Turn:
 
     def open(self, folder: Path, recorded: bool = False) -> Store:
         """A store on a folder."""
-        store = Store(f"sqlite:{folder}/mail.db", folder, disk=self.recorder.disk if recorded else None)
+        disk = self.recorder.disk if recorded else None
+        store = Store(f"sqlite:{folder}/mail.db", folder, disk=disk, deleted=self.deleted)
         run_now(store.start())
         return store
 
@@ -254,6 +258,13 @@ class Turn:
         mailbox, uids = await self._some()
         await mailbox.remove(uids)
 
+    async def purge(self) -> None:
+        """The oldest of what was deleted goes for good, and the write-ahead log with it."""
+        run = self.store.database.read("oldest_deletion", float("inf"))
+        if run is not None:
+            await self.store.database.run("purge_deletion", *run, 1 << 20, 10)
+            await self.store.database.run("end_purge")
+
 
 _OPERATIONS: dict[str, Callable[[Turn], Any]] = {
     "deliver": Turn.deliver,
@@ -262,6 +273,7 @@ _OPERATIONS: dict[str, Callable[[Turn], Any]] = {
     "copy": Turn.copy,
     "expunge": Turn.expunge,
     "remove": Turn.remove,
+    "purge": Turn.purge,
 }
 
 
@@ -278,7 +290,10 @@ def power_cuts(seed: int, cuts: int) -> Counter[str]:
 
 
 def disk_full(seed: int, cuts: int) -> Counter[str]:
-    """A turn on a disk that has no room now and then; it is healthy all the time, and works when there is room."""
+    """
+    A turn on a disk that has no room now and then; it is healthy all the time, and works when there is room. What is
+    deleted goes at once: it would make room, and the load could not say how much of it is left.
+    """
     dice = random.Random(f"full {seed}")
 
     def fault(kind: str, name: str) -> OSError | None:
@@ -287,7 +302,7 @@ def disk_full(seed: int, cuts: int) -> Counter[str]:
             return None
         return OSError(errno.ENOSPC, "No space left") if dice.random() < 0.01 else None
 
-    with _turn(seed, fault) as turn:
+    with _turn(seed, fault, DeletedSettings()) as turn:
         turn.work()
         if not turn.store.is_healthy:
             raise Lost(f"seed {seed}: a full disk made the store unhealthy")
@@ -321,8 +336,10 @@ def failing_disk(seed: int, cuts: int) -> Counter[str]:
 
 
 @contextlib.contextmanager
-def _turn(seed: int, fault: Fault = nothing_fails) -> Iterator[Turn]:
-    turn = Turn(seed, fault)
+def _turn(
+    seed: int, fault: Fault = nothing_fails, deleted: DeletedSettings = Turn.deleted
+) -> Iterator[Turn]:
+    turn = Turn(seed, fault, deleted)
     try:
         yield turn
     finally:

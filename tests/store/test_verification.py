@@ -14,6 +14,7 @@ from mailtraq_py.mail.address import parse_address
 from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, Recipient
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import verification
+from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.store import Store
 from mailtraq_py.store.verification import Damage
@@ -176,6 +177,25 @@ class VerificationTests(StoreCase):
         self.sql("DELETE FROM contents WHERE place = 1")
         self.sql("DELETE FROM content_shares")
         self.assertIn(("message", False), [(each.kind, each.is_repairable) for each in self.damages()])
+
+    def test_deleted_messages(self) -> None:
+        """Counts of the mailbox that holds them, runs by which they are purged, the mailbox itself."""
+        self.store.deleted.settings = DeletedSettings(keep_seconds=60.0)
+        run_now(run_now(self.inbox()).remove(UIDSet(((1, 2),))))
+        self.assertEqual(self.damages(), [])
+        self.sql("UPDATE mailboxes SET messages = messages + 1 WHERE state = 'recoverable'")
+        self.check("mailbox")
+        self.sql("DELETE FROM deletions")
+        self.check("deletion")
+        self.assertEqual(self.sql("SELECT low, high FROM deletions"), [(1, 2)])
+        self.sql("DELETE FROM deletions")
+        self.sql("DELETE FROM messages WHERE mailbox_id IN (SELECT mailbox_id FROM recoverable)")
+        self.sql("DELETE FROM mailboxes WHERE state = 'recoverable'")
+        for damage in self.damages():
+            run_now(self.store.verification().repair(damage))
+        self.assertEqual(self.damages(), [])
+        run_now(run_now(self.inbox()).remove(EVERY))
+        self.assertEqual(run_now(self.boxes.recoverable().select(False))[0].messages, 1)
 
     def test_homeless_messages(self) -> None:
         """Messages of a mailbox that is not there go."""
