@@ -339,7 +339,7 @@ class IMailbox(Interface):
         """
 
     async def first_unseen() -> int:
-        """UID of the first message without \\Seen; 0 where there is none, or none among the first ten thousand."""
+        """UID of the first message without \\Seen; 0 where there is none, or it is far behind the first of all."""
 
     async def states(uids: UIDSet) -> list[MessageState]:
         """Flags and MODSEQs in rising UID order."""

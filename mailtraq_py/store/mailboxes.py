@@ -59,7 +59,7 @@ _READ_SLICE = 500
 _STORE_SLICE = 10_000
 _EXPUNGE_SLICE = 500
 _SCAN_SLICE = 5000
-_FIRST_UNSEEN_ROWS = 10_000
+_FIRST_UNSEEN_UIDS = 10_000
 _UID_MAX = 0xFFFFFFFF
 
 _log = Logger()
@@ -247,7 +247,7 @@ class Mailbox:
 
     async def first_unseen(self) -> int:
         """See `IMailbox`."""
-        uid: int = self._database.read("first_unseen", self.id, _FIRST_UNSEEN_ROWS)
+        uid: int = self._database.read("first_unseen", self.id, _FIRST_UNSEEN_UIDS)
         return uid
 
     async def states(self, uids: UIDSet) -> list[MessageState]:
@@ -458,12 +458,16 @@ def _flags(number: int, words: str) -> frozenset[str]:
     return from_bits(number) | frozenset(words.split()) if words else from_bits(number)
 
 
+# As MessageState._make does it, but without a step of the interpreter for each.
+_make_state: Callable[[Iterable[Any]], MessageState] = partial(tuple.__new__, MessageState)
+
+
 def _states(rows: Sequence[Row]) -> Iterator[MessageState]:
     """From rows (uid, mod_seq, flags, keywords), column by column."""
     if not rows:
         return iter(())
     uids, mod_seqs, numbers, words = zip(*rows, strict=True)
-    return map(MessageState._make, zip(uids, mod_seqs, map(_flags, numbers, words), strict=True))
+    return map(_make_state, zip(uids, mod_seqs, map(_flags, numbers, words), strict=True))
 
 
 def _after(uids: UIDSet, uid: int) -> UIDSet:

@@ -86,14 +86,14 @@ def list_uids(cursor: Cursor, mailbox_id: int) -> list[int]:
 
 
 def first_unseen(cursor: Cursor, mailbox_id: int, limit: int) -> int:
-    """UID of the first message without \\Seen among the first `limit`, or 0."""
+    """UID of the first message without \\Seen, if it is less than `limit` behind the first of all; else 0."""
     row = one(
         cursor,
-        "SELECT min(uid) FROM (SELECT uid, flags FROM messages WHERE mailbox_id = ? ORDER BY uid LIMIT ?) AS first"
-        f" WHERE flags & {SEEN_BIT} = 0",
-        (mailbox_id, limit),
+        f"SELECT uid FROM messages WHERE mailbox_id = ? AND flags & {SEEN_BIT} = 0"
+        " AND uid < (SELECT min(uid) FROM messages WHERE mailbox_id = ?) + ? ORDER BY uid LIMIT 1",
+        (mailbox_id, mailbox_id, limit),
     )
-    return row[0] or 0 if row else 0
+    return row[0] if row else 0
 
 
 def state_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: int) -> list[Row]:
