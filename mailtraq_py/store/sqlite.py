@@ -23,7 +23,8 @@ LIBRARY_FLOOR = (3, 51, 3)
 
 BUSY_MILLISECONDS = 10_000
 PAGE_OCTETS = 8192
-_CACHE_KIB = 16 * 1024
+# A list of ten thousand messages that is read again fits.
+_CACHE_KIB = 32 * 1024
 _STATEMENTS = 400
 _LOG_OCTETS = 64 * 1024 * 1024
 
