@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _REPLY = re.compile(r"([2-5][0-9][0-9])[ -](?:([245]\.[0-9]{1,3}\.[0-9]{1,3}) )?(.*)\Z", re.DOTALL)
 
@@ -27,12 +28,7 @@ class Reply:
         """The reply as it goes over the wire, the enhanced code repeated on each line (RFC 2034 4)."""
         if "\n" not in self.text:
             return f"{self}\r\n".encode("utf-8", "replace")
-        prefix = f"{self.enhanced} " if self.enhanced else ""
-        lines = self.text.split("\n")
-        last = len(lines) - 1
-        return "".join(
-            f"{self.code}{' ' if number == last else '-'}{prefix}{line}\r\n" for number, line in enumerate(lines)
-        ).encode("utf-8", "replace")
+        return _lines(self)
 
     def __str__(self) -> str:
         return f"{self.code} {self.enhanced} {self.text}" if self.enhanced else f"{self.code} {self.text}"
@@ -51,6 +47,16 @@ class Reply:
     def is_positive(self) -> bool:
         """A 2xx or 3xx reply."""
         return self.code < 400
+
+
+@lru_cache(maxsize=256)
+def _lines(reply: Reply) -> bytes:
+    prefix = f"{reply.enhanced} " if reply.enhanced else ""
+    lines = reply.text.split("\n")
+    last = len(lines) - 1
+    return "".join(
+        f"{reply.code}{' ' if number == last else '-'}{prefix}{line}\r\n" for number, line in enumerate(lines)
+    ).encode("utf-8", "replace")
 
 
 def parse_reply(text: str) -> Reply:

@@ -5,6 +5,7 @@ The other end's address in the forms in which we compare and count it, and wheth
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 
@@ -51,6 +52,7 @@ def plaintext_allowed(rule: str, client: str, is_lan: Callable[[str], bool]) -> 
     return _is_loopback(client) or (rule == "lan" and is_lan(client))
 
 
+@lru_cache(maxsize=4096)
 def _is_loopback(client: str) -> bool:
     try:
         return ip_address(client).is_loopback

@@ -145,9 +145,7 @@ class SMTPSession:
             else:
                 self.core.greet(verdict.reply or replies.NOT_HERE)
             return
-        # Two turns of the reactor: whatever the client has sent already has then been read.
         await self._wait(self._settings.greeting_delay_seconds)
-        await self._wait(0.0)
         if self.core.buffered_octets:
             self._log("refused", replies.TOO_EARLY, None, by="core", reason="spoke before the greeting")
             self.core.greet(replies.TOO_EARLY)
@@ -504,11 +502,18 @@ class SMTPSession:
             self._driver.close(verdict.reason)
 
     async def _wait(self, seconds: float) -> None:
-        """Let time pass; the end of the connection ends it too."""
+        """
+        Let time pass, and a turn of the reactor: what the client has sent already has then been read. The end of the
+        connection ends it too.
+        """
         self._driver.flush()
         over: Deferred[None] = Deferred()
-        call = self._around.reactor.callLater(seconds, over.callback, None)
-        self._sleep = over, call
+        later = self._around.reactor.callLater
+
+        def turn() -> None:
+            self._sleep = over, later(0.0, over.callback, None)
+
+        self._sleep = over, later(seconds, turn)
         await over
         self._sleep = None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailtraq_py.mail.reply import Reply
 
@@ -39,6 +40,7 @@ class Offer:
     smtputf8: bool = False
 
 
+@lru_cache(maxsize=256)
 def ehlo_reply(hostname: str, client: str, offer: Offer) -> Reply:
     """
     Print the reply to EHLO.
