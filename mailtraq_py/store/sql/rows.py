@@ -9,7 +9,7 @@ so that its compiled form is found in the connection's cache.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +18,7 @@ from mailtraq_py.mail.changes import Change
 
 Row = tuple[Any, ...]
 
-_ROWS_IN_A_STATEMENT = (64, 16, 4, 1)
+_ROWS_IN_A_STATEMENT = (64, 16, 8)
 _KEYS_IN_A_STATEMENT = 64
 
 
@@ -83,11 +83,8 @@ def insert(cursor: Cursor, into: str, width: int, rows: Sequence[Row]) -> None:
         into: "table" or "table (column, ...)".
         width: columns of a row.
     """
-    place = 0
-    for size in _ROWS_IN_A_STATEMENT:
-        while len(rows) - place >= size:
-            cursor.execute(_insertion(into, width, size), tuple(chain.from_iterable(rows[place : place + size])))
-            place += size
+    for count, values in _portions(rows):
+        cursor.execute(_insertion(into, width, count), values)
 
 
 def update_from(cursor: Cursor, head: str, width: int, tail: str, rows: Sequence[Row]) -> None:
@@ -96,12 +93,18 @@ def update_from(cursor: Cursor, head: str, width: int, tail: str, rows: Sequence
 
     The values are named `given.column1`, `given.column2` ... in both engines.
     """
+    for count, values in _portions(rows):
+        cursor.execute(_update(head, width, tail, count), values)
+
+
+def _portions(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+    """The values of as many rows as go into one statement, and how many rows they are."""
     place = 0
-    for size in _ROWS_IN_A_STATEMENT:
-        while len(rows) - place >= size:
-            statement = _update(head, width, tail, size)
-            cursor.execute(statement, tuple(chain.from_iterable(rows[place : place + size])))
-            place += size
+    while place < len(rows):
+        left = len(rows) - place
+        count = left if left < _ROWS_IN_A_STATEMENT[-1] else next(size for size in _ROWS_IN_A_STATEMENT if size <= left)
+        yield count, tuple(chain.from_iterable(rows[place : place + count]))
+        place += count
 
 
 def where_in(cursor: Cursor, statement: str, keys: Iterable[object], before: Row = ()) -> list[Row]:
@@ -137,7 +140,7 @@ def _insertion(into: str, width: int, count: int) -> str:
     return f"INSERT INTO {into} VALUES {_values(width, count)}"
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _update(head: str, width: int, tail: str, count: int) -> str:
     return f"{head} FROM (VALUES {_values(width, count)}) AS given {tail}"
 
