@@ -14,6 +14,7 @@ Signals are for the supervisor, which says what they mean: a service manager tha
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import select
@@ -22,7 +23,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -31,12 +31,17 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailtraq_py.store.passwords import load_schemes
+
 from .privileges import Identity, become
 from .worker import run_worker
 from .writer import LogPlace, run_writer_process
 
 _MESSAGE_MAX_OCTETS = 65536
 _DESCRIPTORS_MAX = 250  # the kernel passes 253 at once
+# prctl(2); /proc/self/comm is closed to who has given root up.
+_libc = ctypes.CDLL(None)
+_PR_SET_NAME = 15
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -180,8 +185,7 @@ def _become_child(request: Forking, descriptors: Sequence[int]) -> None:
 
 def _name_process(name: str) -> None:
     """What `ps` and `top` call it; at most 15 octets."""
-    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write(name)
+    _libc.prctl(_PR_SET_NAME, name.encode())
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -191,6 +195,7 @@ def main(arguments: Sequence[str]) -> None:
         signal.signal(ignored, signal.SIG_IGN)
     control = socket.socket(fileno=int(number))
     control.set_inheritable(False)
+    load_schemes()
     if words:
         uid, gid, name = words
         become(Identity(int(uid), int(gid), name))

@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 from mailtraq_py import __version__
 from mailtraq_py.net.tls import TLSContexts
 from mailtraq_py.store.migrate import StoreRefused
+from mailtraq_py.store.passwords import load_schemes
 from mailtraq_py.store.sqlite import LibraryTooOld
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all
@@ -43,7 +44,7 @@ from .judging import judge
 from .listfiles import ListFiles
 from .location import StoreUnusable
 from .logs import LogFile, LogLines
-from .pidfile import AlreadyRunning, PidFile
+from .pidfile import AlreadyRunning, PidFile, running_process
 from .privileges import Identity, acting_as, become, find_identity, is_root, make_private_folder
 from .reload import Reloads
 from .serving import Serving
@@ -51,6 +52,7 @@ from .supervisor import CannotServe, Supervisor
 
 BACKGROUND_LOG_NAME = "mailtraq.log"
 LIST_WATCH_SECONDS = 2.0
+PREDECESSOR_SECONDS = 1.0
 
 
 class CannotStart(Exception):
@@ -120,6 +122,7 @@ class MailService(Service):
                     self._identity = find_identity(keys.user, keys.group)
                 except ValueError as error:
                     raise ConfigurationError([configuration.problem(str(error), "user")]) from None
+                load_schemes()
             else:
                 warnings.append("runs as root: set `user` in the configuration")
         try:
@@ -131,12 +134,23 @@ class MailService(Service):
         self.warnings = tuple(warnings)
         try:
             make_private_folder(configuration.data_dir, self._identity)
-            self._bound = bind_all(configuration)
+            self._bound = self._bind()
             self._log_file = self._open_log()
         except CannotBind as error:
             raise CannotStart(str(error)) from None
         except OSError as error:
             raise CannotStart(f"{error.filename}: {error.strerror}") from None
+
+    def _bind(self) -> list[BoundSocket]:
+        """Workers of a server that was killed have their sockets for a moment longer."""
+        deadline = time.monotonic() + PREDECESSOR_SECONDS
+        while True:
+            try:
+                return bind_all(self.configuration)
+            except CannotBind:
+                if time.monotonic() > deadline or running_process(self.configuration.data_dir) is not None:
+                    raise
+            time.sleep(0.02)
 
     def setServiceParent(self, parent: Any) -> None:
         """Become part of an application; its log lines are ours from now on."""

@@ -36,6 +36,11 @@ _REMEMBERED_MAX = 20_000
 _NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eU9JqdX6PwegNAZgLIUwRg$CdLM0WkZNU8NxUT4q1DdpeiiYi4dLZLnIQEQ6fx9rgc"
 
 
+def load_schemes() -> None:
+    """Load now what hashing takes, rather than with the first password: who we become may not be allowed to read it."""
+    _context()
+
+
 @cache
 def _context() -> CryptContext:
     """

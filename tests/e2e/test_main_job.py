@@ -60,7 +60,7 @@ class Collecting(SynchronousTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         """One server for all, with the corpus in alice's INBOX."""
-        cls.server = Server(accounts=[ALICE, BOB])
+        cls.server = Server(accounts=[ALICE, BOB], workers=2)
         cls.server.start()
         cls.acknowledged = send_all(cls.server.mx, range(CORPUS))
 
@@ -209,7 +209,7 @@ class KilledInTheMiddle(SynchronousTestCase):
 
     def test_nothing_acknowledged_is_missing(self) -> None:
         """After three kills and restarts every acknowledged message is there, and none twice."""
-        server = Server()
+        server = Server(workers=2)
         self.addCleanup(server.close)
         acknowledged: list[int] = []
         for turn in range(3):

@@ -104,20 +104,21 @@ class FailingStart(SynchronousTestCase):
     """A server that finds out late that it cannot serve."""
 
     def test_store(self) -> None:
-        """A store that cannot be opened ends the process: one line, exit code 1, nothing left behind that waits."""
-        server = Server()
-        self.addCleanup(server.close)
-        (server.folder / "data" / "spool").write_text("a file where a folder should be")
-        done = subprocess.run(
-            [str(PROGRAMS / "twistd"), "-n", "--pidfile=", "mailtraq", "--config", str(server.config)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("mailtraq: the server could not start: ", done.stderr)
-        self.assertNotIn("Traceback", done.stdout + done.stderr)
+        """A store that cannot be opened ends all processes: one line, exit code 1, nothing left behind that waits."""
+        for workers in (1, 2):
+            server = Server(workers=workers)
+            self.addCleanup(server.close)
+            (server.folder / "data" / "spool").write_text("a file where a folder should be")
+            done = subprocess.run(
+                [str(PROGRAMS / "twistd"), "-n", "--pidfile=", "mailtraq", "--config", str(server.config)],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("mailtraq: the server could not start: ", done.stderr)
+            self.assertNotIn("Traceback", done.stdout + done.stderr)
 
 
 class Stopping(SynchronousTestCase):
@@ -139,7 +140,7 @@ class Stopping(SynchronousTestCase):
 
     def test_in_a_message(self) -> None:
         """A message whose data is under way comes to its end, is acknowledged and kept; then comes the farewell."""
-        server = Server()
+        server = Server(workers=2)
         self.addCleanup(server.close)
         server.start()
         assert server.process is not None

@@ -9,9 +9,10 @@ import pwd
 from pathlib import Path
 from unittest import skipUnless
 
+import psutil
 from twisted.trial.unittest import SynchronousTestCase
 
-from .server import PASSWORD, Server
+from .server import PASSWORD, Server, wait_for
 
 USER = "nobody"
 
@@ -22,15 +23,32 @@ class GivenUp(SynchronousTestCase):
 
     def test_user(self) -> None:
         """The process has none of root's identities, its files belong to the user, and commands of root keep it so."""
-        server = Server(Server.CONFIG.replace("[lan]", f'user = "{USER}"\n\n[lan]', 1))
+        self.check(workers=1)
+
+    def test_user_and_workers(self) -> None:
+        """So it is with each of several processes, those that replace dead ones included."""
+        self.check(workers=2)
+
+    def check(self, workers: int) -> None:
+        """Start, look at every process, use it."""
+        server = Server(Server.CONFIG.replace("[lan]", f'user = "{USER}"\n\n[lan]', 1), workers=workers)
         self.addCleanup(server.close)
         server.start()
+        wait_for(lambda: '"event":"ready"' in server.logged(), "root to be given up", 10)
         assert server.process is not None
         uid = pwd.getpwnam(USER).pw_uid
-        status = Path(f"/proc/{server.process.pid}/status").read_text()
-        for line in status.splitlines():
-            if line.startswith(("Uid:", "Gid:", "Groups:")):
-                self.assertNotIn("0", line.split()[1:], line)
+        supervisor = psutil.Process(server.process.pid)
+        for child in supervisor.children(recursive=True):
+            if child.name() == "mailtraq 1":
+                child.kill()
+                wait_for(lambda: server.logged().count('"event":"process-begun"') == 4, "another worker", 10)
+        children = [child for child in supervisor.children(recursive=True) if child.name().startswith("mailtraq")]
+        processes = [supervisor, *children]
+        self.assertEqual(len(processes), 1 if workers == 1 else 5)  # supervisor, fork server, writer, workers
+        for process in processes:
+            for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                if line.startswith(("Uid:", "Gid:", "Groups:")):
+                    self.assertNotIn("0", line.split()[1:], line)
         self.assertEqual(server.pop().stat(), (0, 0))
         server.mailtraq("account", "add", "late@example.test", "--password-stdin", stdin=PASSWORD)
         self.assertEqual(server.pop("late@example.test").stat(), (0, 0))

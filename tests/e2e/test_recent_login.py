@@ -27,7 +27,7 @@ class RecentLogins(SynchronousTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         """Start it."""
-        cls.server = Server(cls.CONFIG, [ALICE, BOB, CAROL])
+        cls.server = Server(cls.CONFIG, [ALICE, BOB, CAROL], workers=2)
         cls.server.start()
 
     @classmethod

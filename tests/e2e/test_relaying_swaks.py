@@ -51,7 +51,9 @@ class Swaks(SynchronousTestCase):
         if shutil.which("swaks") is None:
             raise AssertionError("swaks is missing: apt-get install swaks")
         cls.outside = Outside()
-        cls.server = Server(CONFIG, [ALICE, "bob@example.test"], dns=cls.outside.dns, sink=cls.outside.sink)
+        cls.server = Server(
+            CONFIG, [ALICE, "bob@example.test"], dns=cls.outside.dns, sink=cls.outside.sink, workers=2
+        )
         cls.server.start()
 
     @classmethod

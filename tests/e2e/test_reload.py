@@ -52,7 +52,7 @@ class Reloading(SynchronousTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         """Start it with two empty lists."""
-        cls.server = Server(cls.CONFIG)
+        cls.server = Server(cls.CONFIG, workers=2)
         for name in ("kill.lst", "black.lst"):
             (cls.server.folder / name).write_text("")
         cls.server.start()

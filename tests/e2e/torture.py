@@ -1,7 +1,7 @@
 """
 SIGKILL at random moments of a mixed load over SMTP, IMAP and POP3; then everything that was acknowledged is looked for.
 
-    python -m tests.e2e.torture --kills 300 --minutes 30
+    python -m tests.e2e.torture --kills 300 --minutes 30 --workers 2
 
 Each turn starts the server, lets clients work for a random while, kills it and starts it again to look. What a client
 saw acknowledged is a promise; what was under way may have happened or not, but never twice and never half.
@@ -64,10 +64,12 @@ class Torture:
     Args:
         seed: of the dice; a run with the same seed makes the same messages and waits.
         say: where progress goes.
+        workers: of the server.
     """
 
     seed: int
     say: Callable[[str], None] = print
+    workers: int = 1
     kills: int = 0
     checked: Counter[str] = field(default_factory=Counter)
 
@@ -76,7 +78,7 @@ class Torture:
         self._stop = threading.Event()
         self._count = 0
         self._lock = threading.Lock()
-        self.server = Server(accounts=["t0@example.test", "p0@example.test"])
+        self.server = Server(accounts=["t0@example.test", "p0@example.test"], workers=self.workers)
         self._generation = 0
         self._promises = Promises()
 
@@ -286,9 +288,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
-    torture = Torture(options.seed)
+    torture = Torture(options.seed, workers=options.workers)
     try:
         torture.run(options.kills, options.minutes * 60)
     except Lost as lost:
