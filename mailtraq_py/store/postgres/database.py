@@ -2,7 +2,7 @@
 The way into a PostgreSQL database.
 
     run         to one of WRITERS threads, each with a connection: a transaction for each operation, and the server
-                brings the commits of all together
+                brings the commits of all together. Acceptances that wait when all are busy share a transaction
     read        on this thread's connection, here and now: 60 microseconds of processor time and one round trip to the
                 server, of which nobody waits longer than `READ_SECONDS` on the reactor's thread
     read_apart  for what takes long
@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -26,10 +27,10 @@ from twisted.logger import Logger
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
 from ..backlog import Backlog
-from ..database import MAX_WAITING_OCTETS, MAX_WAITING_OPERATIONS, Committed, Database, answer, news
+from ..database import MAX_BATCH_OCTETS, MAX_WAITING_OCTETS, MAX_WAITING_OPERATIONS, Committed, Database, answer, news
 from ..hub import ChangeHub
 from ..migrate import StoreRefused
-from ..operations import READS
+from ..operations import READS, TOGETHER
 from ..sql.rows import Written
 from ..workers import Workers
 from ..writer import Outcome, WriterMetrics
@@ -45,6 +46,7 @@ WRITERS = 8
 READ_SECONDS = 2.0
 
 _RECONNECT_SECONDS = 0.5
+_SHARE_MAX = 16
 # Between hosts that keep time by NTP; less than this is no difference.
 _CLOCKS_AGREE_SECONDS = 0.1
 
@@ -138,7 +140,7 @@ class PostgresDatabase(Database):
         except TemporaryFailure as refusal:
             return fail(refusal)
         if self._reactor is None:
-            outcome = self._execute(self._transactions, name, arguments)
+            (outcome,) = self._execute(self._transactions, name, [arguments])
             self._tell(*news([outcome]))
             return succeed(outcome.value) if isinstance(outcome, Written) else fail(outcome)
         operation = _Operation(name, arguments, octets)
@@ -159,12 +161,15 @@ class PostgresDatabase(Database):
     def _write(self) -> None:
         """A thread, of which there are as many as were needed at once so far."""
         transactions = self._new_transactions()
-        while (operation := self._waiting.take()) is not None:
-            if operation.withdrawn:
-                self._reactor.callFromThread(self._settle, operation, None)
-                continue
-            outcome = self._execute(transactions, operation.name, operation.arguments)
-            self._reactor.callFromThread(self._settle, operation, outcome)
+        while taken := self._waiting.take():
+            wanted = [operation for operation in taken if not operation.withdrawn]
+            for name, group in groupby(sorted(wanted, key=_name), _name):
+                operations = list(group)
+                calls = [operation.arguments for operation in operations]
+                each = [calls] if name in TOGETHER else [[call] for call in calls]
+                outcomes = [outcome for some in each for outcome in self._execute(transactions, name, some)]
+                self._reactor.callFromThread(self._settle, operations, outcomes)
+            self._reactor.callFromThread(self._waiting.settled, taken)
         transactions.close()
 
     def _new_transactions(self) -> Transactions:
@@ -173,30 +178,29 @@ class PostgresDatabase(Database):
     def _now(self) -> float:
         return self._clock() + self.ahead
 
-    def _execute(self, transactions: Transactions, name: str, arguments: tuple[Any, ...]) -> Outcome:
+    def _execute(self, transactions: Transactions, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Outcome]:
         started = time.monotonic()
-        outcome = transactions.execute(name, arguments)
+        outcomes = transactions.execute(name, calls)
         seconds = time.monotonic() - started
         metrics = self._metrics
-        metrics.operations += 1
+        metrics.operations += len(calls)
         metrics.batches += 1
-        metrics.largest_batch = 1
+        metrics.largest_batch = max(metrics.largest_batch, len(calls))
         metrics.commit_seconds += seconds
         metrics.longest_commit_seconds = max(metrics.longest_commit_seconds, seconds)
-        if isinstance(outcome, Exception):
-            metrics.failures += 1
-            if is_lasting(outcome):
-                self.distrust(type(outcome).__name__)
-        return outcome
+        for error in outcomes:
+            if isinstance(error, Exception):
+                metrics.failures += 1
+                if is_lasting(error):
+                    self.distrust(type(error).__name__)
+        return outcomes
 
-    def _settle(self, operation: _Operation, outcome: Outcome | None) -> None:
-        """On the reactor thread: tell the hub, then the caller, then the others."""
-        self._waiting.settled(operation)
-        if outcome is None:
-            return
-        changes, purged = news([outcome])
+    def _settle(self, operations: Sequence[_Operation], outcomes: Sequence[Outcome]) -> None:
+        """On the reactor thread: tell the hub, then the callers, then the others."""
+        changes, purged = news(outcomes)
         self._tell(changes, purged)
-        answer(operation.deferred, outcome)
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            answer(operation.deferred, outcome)
         if changes and self._bell is not None:
             self._bell.ring()
 
@@ -379,27 +383,32 @@ class _Waiting:
             self._condition.notify()
             return len(self._backlog) > self._idle
 
-    def take(self) -> _Operation | None:
-        """In a writer's thread: wait for the next one; None at the end."""
+    def take(self) -> list[_Operation]:
+        """In a writer's thread: wait, then take this thread's share of what there is; none at the end."""
         with self._condition:
             while not self._backlog:
                 if self._ends:
-                    return None
+                    return []
                 self._idle += 1
                 self._condition.wait()
                 self._idle -= 1
-            return self._backlog.take(1, 1)[0]
+            share = min(1 + len(self._backlog) // WRITERS, _SHARE_MAX)
+            return self._backlog.take(share, MAX_BATCH_OCTETS)
 
-    def settled(self, operation: _Operation) -> None:
-        """On the reactor's thread: it waits no more."""
-        self.operations -= 1
-        self.octets -= operation.octets
+    def settled(self, operations: Sequence[_Operation]) -> None:
+        """On the reactor's thread: these wait no more."""
+        self.operations -= len(operations)
+        self.octets -= sum(operation.octets for operation in operations)
 
     def end(self) -> None:
         """No more will come."""
         with self._condition:
             self._ends = True
             self._condition.notify_all()
+
+
+def _name(operation: _Operation) -> str:
+    return operation.name
 
 
 def _sentence(error: psycopg.Error) -> str:

@@ -1,5 +1,5 @@
 """
-One operation in a transaction of its own, until it is known what came of it.
+An operation in a transaction of its own, until it is known what came of it; acceptances that wait share one.
 
     begin          READ COMMITTED; functions in sql/ lock what they count on. SERIALIZABLE where nothing could be locked
     function       out of sql/, which has no effect outside the database, so it may run again
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -25,7 +25,7 @@ from twisted.logger import Logger
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
-from ..operations import WRITES
+from ..operations import TOGETHER, WRITES
 from ..sql.notices import add_shared_notices
 from ..sql.rows import Written
 from ..writer import Outcome
@@ -42,10 +42,10 @@ _ASKED_TIMES = 20
 class _Unknown(Exception):
     """The commit was sent and its answer did not come. `number` is the transaction's, 0 when it told nothing."""
 
-    def __init__(self, number: int, written: Written) -> None:
+    def __init__(self, number: int, outcomes: list[Outcome]) -> None:
         super().__init__()
         self.number = number
-        self.written = written
+        self.outcomes = outcomes
 
 
 class Transactions:
@@ -78,15 +78,32 @@ class Transactions:
         self._link: Link | None = None
         self.repeated = 0
 
-    def execute(self, name: str, arguments: tuple[Any, ...]) -> Outcome:
-        """Run an operation; what succeeded is durable when this returns. Never raises for what the database did."""
+    def execute(self, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Outcome]:
+        """
+        Run an operation; what succeeded is durable when this returns. Never raises for what the database did.
+
+        Args:
+            calls: the arguments; those of several only where they can share statements (`operations.TOGETHER`).
+
+        Returns:
+            what each call came to.
+        """
+        outcome = self._until_known(name, calls)
+        if isinstance(outcome, list):
+            return outcome
+        if len(calls) == 1:
+            return [outcome]
+        return [single for call in calls for single in self.execute(name, [call])]
+
+    def _until_known(self, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Outcome] | Exception:
+        """What each call came to, or why nothing of all of them has happened, or may not have."""
         for run in range(1, RUNS_MAX + 1):
             try:
-                return self._run(name, arguments)
+                return self._run(name, calls)
             except _Unknown as unknown:
-                outcome = self._ask(name, unknown)
-                if outcome is not None:
-                    return outcome
+                outcomes = self._ask(name, unknown)
+                if outcomes is not None:
+                    return outcomes
             except psycopg.Error as error:
                 lost = self._link is None or self._link.closed
                 if run == RUNS_MAX or not (may_run_again(error) or (lost and run <= 2)):
@@ -104,15 +121,17 @@ class Transactions:
             self._link.close()
             self._link = None
 
-    def _run(self, name: str, arguments: tuple[Any, ...]) -> Written:
+    def _run(self, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Outcome]:
         link = self._link
         if link is None or link.closed:
             link = self._link = self._connect()
         link.execute(begin(name).encode())
         try:
             cursor = PostgresCursor(link, self._numbers)
-            written = WRITES[name](cursor, *arguments)
-            number = add_shared_notices(cursor, self._origin, self._clock(), written.changes)
+            outcomes: list[Outcome] = []
+            outcomes += TOGETHER[name](cursor, calls) if len(calls) > 1 else [WRITES[name](cursor, *calls[0])]
+            changes = [change for each in outcomes if isinstance(each, Written) for change in each.changes]
+            number = add_shared_notices(cursor, self._origin, self._clock(), changes)
         except BaseException:
             self._roll_back(link)
             raise
@@ -120,9 +139,9 @@ class Transactions:
             link.execute(b"COMMIT")
         except psycopg.Error as error:
             if link.closed:
-                raise _Unknown(number, written) from error
+                raise _Unknown(number, outcomes) from error
             raise
-        return written
+        return outcomes
 
     def _roll_back(self, link: Link) -> None:
         if not link.closed:
@@ -131,8 +150,8 @@ class Transactions:
             except psycopg.Error:
                 link.close()
 
-    def _ask(self, name: str, unknown: _Unknown) -> Outcome | None:
-        """What became of a transaction whose answer is lost: its outcome, or None when nothing of it has happened."""
+    def _ask(self, name: str, unknown: _Unknown) -> list[Outcome] | None:
+        """What became of a transaction whose answer is lost, None when nothing of it has happened."""
         self.log.warn("commit-unanswered", event="commit-unanswered", operation=name, transaction=unknown.number)
         for _ in range(_ASKED_TIMES if unknown.number else 0):
             try:
@@ -144,9 +163,10 @@ class Transactions:
                 self._sleep(_LONGEST_PAUSE_SECONDS)
                 continue
             if rows[0][0] == "committed":
-                return unknown.written
+                return unknown.outcomes
             if rows[0][0] == "aborted":
                 return None
             self._link.close()
             self._sleep(_LONGEST_PAUSE_SECONDS)
-        return TemporaryFailure("database: the connection was lost, and it is not known whether it was done")
+        lost = TemporaryFailure("database: the connection was lost, and it is not known whether it was done")
+        return [lost for _ in unknown.outcomes]
