@@ -48,6 +48,7 @@ from .disks import Fault, Recorder, nothing_fails
 ADDRESS = "alice@example.test"
 MAILBOXES = ("INBOX", "Archive", "Work")
 OPERATIONS = 25
+KEPT = DeletedSettings(keep_seconds=86400.0, mailbox="Recoverable")
 _EVERY = UIDSet(((1, 0xFFFFFFFF),))
 
 # mailbox -> UID -> (flags, digest of the octets)
@@ -89,7 +90,7 @@ class Turn:
 
     seed: int
     fault: Fault = nothing_fails
-    deleted: DeletedSettings = DeletedSettings(keep_seconds=86400.0, mailbox="Recoverable")
+    deleted: DeletedSettings = KEPT
     done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -337,7 +338,7 @@ def failing_disk(seed: int, cuts: int) -> Counter[str]:
 
 @contextlib.contextmanager
 def _turn(
-    seed: int, fault: Fault = nothing_fails, deleted: DeletedSettings = Turn.deleted
+    seed: int, fault: Fault = nothing_fails, deleted: DeletedSettings = KEPT
 ) -> Iterator[Turn]:
     turn = Turn(seed, fault, deleted)
     try:
