@@ -13,7 +13,7 @@ from email import message_from_bytes
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.postgres import fresh
+from tests.postgres import cluster, fresh
 
 from .outside import Outside
 from .server import PASSWORD, Server, wait_for
@@ -118,6 +118,28 @@ class TwoServers(SynchronousTestCase):
         arrived = Counter(message_from_bytes(mail.octets)["Subject"] for mail in self.outside.to(FRIEND))
         self.assertEqual(arrived, Counter(subjects))
         wait_for(lambda: '"' not in self.first.mailtraq("queue", "list", "--json").stdout, "the queue to be empty", 10)
+
+    def test_the_database_crashes(self) -> None:
+        """Clients are told to come again, nothing that was acknowledged is lost, and both servers go on by themselves."""
+        self.send(self.first, message("before the crash"))
+        cluster().stop()
+        for server in (self.first, self.second):
+            with self.assertRaises(smtplib.SMTPException) as refused:
+                self.send(server, message("during the crash"))
+            self.assertIn(b"4", str(refused.exception).encode())
+        cluster().start()
+        wait_for(lambda: self.is_taken(self.first) and self.is_taken(self.second), "both to go on", 10)
+        subjects = [message_from_bytes(octets)["Subject"] for octets in self.second.collect()]
+        self.assertEqual(subjects.count("before the crash"), 1)
+        self.assertNotIn("during the crash", subjects)
+
+    def is_taken(self, server: Server) -> bool:
+        """Whether a server takes mail just now."""
+        try:
+            self.send(server, message("after the crash"))
+        except (smtplib.SMTPException, OSError):
+            return False
+        return True
 
     def test_disabling_closes_sessions_at_both(self) -> None:
         """What an administrator does acts at once, wherever a session is."""
