@@ -94,15 +94,14 @@ class Report(NamedTuple):
     What a batch of a database came to.
 
     `changes` are as `sql/notices.print_change` prints them; `purged` contents were deleted by this worker's calls.
-    `metrics` come now and then.
     """
 
     database: str
     is_healthy: bool
+    metrics: WriterMetrics
     changes: Sequence[tuple[str, int, float]] = ()
     purged: Sequence[int] = ()
     answers: Sequence[Answer] = ()
-    metrics: WriterMetrics | None = None
 
 
 _requests = msgspec.msgpack.Decoder(Request)

@@ -199,7 +199,7 @@ class RemoteDatabase(FileDatabase):
 
     @property
     def metrics(self) -> WriterMetrics:
-        """See `Database`. What the writer did for all workers, about a second old."""
+        """See `Database`. What the writer did for all workers, as of its last report to this one."""
         return self._metrics
 
     @property
@@ -245,8 +245,7 @@ class RemoteDatabase(FileDatabase):
     def hear(self, report: Report) -> None:
         """Tell the hub, then the callers."""
         self._healthy = self._healthy and report.is_healthy
-        if report.metrics is not None:
-            self._metrics = report.metrics
+        self._metrics = report.metrics
         self._tell([parse_change(*printed) for printed in report.changes], report.purged)
         for given in report.answers:
             call = self._waiting.pop(given.number)

@@ -59,8 +59,6 @@ from .sqlite import Connections
 from .workers import AtOnce
 from .writer import Outcome, Writer
 
-METRICS_SECONDS = 1.0
-
 _READ_OCTETS = 1024 * 1024
 # What a worker leaves unread; its own calls are bounded, so this is one that hangs.
 _UNREAD_MAX_OCTETS = 64 * 1024 * 1024
@@ -113,7 +111,6 @@ class _Worker:
     def __init__(self, connection: socket.socket) -> None:
         prepare_socket(connection)
         self.socket = connection
-        self.metrics_due: dict[str, float] = {}
         self._incoming = Incoming()
         self._unread = bytearray()
 
@@ -196,12 +193,11 @@ class WriterProcess:
     def serve(self) -> None:
         """Until nobody is left to serve."""
         while self._workers or self._control is not None:
-            self.turn()
+            self.turn(waits=not any(desk.backlog for desk in self._desks.values()))
 
-    def turn(self) -> None:
-        """Hear what there is, waiting for it where nothing is to be done; then a batch of each database."""
-        is_idle = not any(desk.backlog for desk in self._desks.values())
-        for key, events in self._selector.select(None if is_idle else 0):
+    def turn(self, waits: bool = False) -> None:
+        """Hear what there is, or what comes first where it `waits`; then a batch of each database."""
+        for key, events in self._selector.select(None if waits else 0):
             if key.data is None:
                 self._take_worker()
             elif key.data in self._workers:
@@ -313,12 +309,7 @@ class WriterProcess:
         purged: Sequence[int] = (),
         answers: Sequence[Answer] = (),
     ) -> None:
-        now = time.monotonic()
-        metrics = None
-        if now >= worker.metrics_due.get(desk.kind, now):
-            worker.metrics_due[desk.kind] = now + METRICS_SECONDS
-            metrics = desk.writer.metrics
-        report = Report(desk.kind, desk.writer.is_healthy, changes, purged, answers, metrics)
+        report = Report(desk.kind, desk.writer.is_healthy, desk.writer.metrics, changes, purged, answers)
         try:
             if not worker.send(encode_report(report)):
                 self._selector.modify(worker.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, worker)

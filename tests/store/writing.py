@@ -10,6 +10,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -73,18 +74,25 @@ class Writing(ABC):
 
 
 class ThreadWriting(Writing):
-    """In a thread."""
+    """
+    In a thread.
+
+    Args:
+        kind: of writer.
+    """
+
+    def __init__(self, data_dir: str, clock: Callable[[], float], kind: type[WriterProcess] = WriterProcess) -> None:
+        self._kind = kind
+        super().__init__(data_dir, clock)
 
     def _start(self, theirs: socket.socket) -> None:
         self._thread = threading.Thread(target=self._write, args=(theirs,), daemon=True)
         self._thread.start()
 
     def _write(self, theirs: socket.socket) -> None:
-        process = WriterProcess(self.url, self.data_dir, theirs, self.clock)
-        try:
+        process = self._kind(self.url, self.data_dir, theirs, self.clock)
+        with closing(process), suppress(SystemExit):
             process.serve()
-        finally:
-            process.close()
 
     def _wait(self) -> None:
         self._thread.join(10)
