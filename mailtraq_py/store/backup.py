@@ -347,7 +347,10 @@ class _Stock:
 
 
 def _take_stock(cursor: Cursor) -> _Stock:
-    [(messages, queued)] = every(cursor, "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM queue)")
+    [(messages, queued)] = every(
+        cursor,
+        "SELECT (SELECT coalesce(sum(messages), 0) FROM mailboxes WHERE state = 'open'), (SELECT count(*) FROM queue)",
+    )
     return _Stock(tuple(file_contents(cursor)), messages, queued)
 
 
