@@ -14,6 +14,6 @@ listeners (a session for each connection), reload (what waits for a restart, lis
 
 The command line: cli, cli_options, cli_store, offline (the store without a reactor), cli_accounts, cli_recipients,
 cli_check with certificatecheck, cli_explain with cli_resolver, both with cli_hosted, cli_firewall, cli_history,
-cli_state, cli_index, cli_deleted, cli_upkeep with cli_progress, cli_transfer with transfer and mailfolders,
-cli_server with installation and trial.
+cli_state, cli_index, cli_deleted, cli_upkeep with cli_progress, cli_transfer with transfer and mailfolders, cli_imap
+with imapsource and imapimport, cli_server with installation and trial.
 """

@@ -45,6 +45,7 @@ _COMMANDS = {
     "purge": "cli_deleted:purge",
     "restore-backup": "cli_upkeep:restore_backup",
     "import": "cli_transfer:import_mail",
+    "import-imap": "cli_imap:import_imap",
     "export": "cli_transfer:export_mail",
     "upgrade": "cli_upkeep:upgrade",
     "rollback": "cli_upkeep:rollback",

@@ -66,9 +66,13 @@ class Importer:
         if known is None:
             known = self._known[message.mailbox] = await self._look(message.mailbox)
         spool = self._store.content.spool()
-        for chunk in message.chunks():
-            if chunk:
-                spool.write(chunk)
+        try:
+            for chunk in message.chunks():
+                if chunk:
+                    spool.write(chunk)
+        except BaseException:
+            spool.discard()
+            raise
         if await self._has(known, spool.octets, spool.sha256):
             spool.discard()
             self.known_before += 1
