@@ -33,9 +33,6 @@ _LEVELS = {LogLevel.lookupByName(name): name for name in ("debug", "info", "warn
 _ORDER = {level: number for number, level in enumerate(_LEVELS)}
 _OLD_TWISTED = "log_legacy"
 """Twisted's older parts tell of every port they open; what they tell at info is for debugging."""
-_LOGGERS_OWN = (
-    "log_logger", "log_level", "log_namespace", "log_source", "log_format", "log_time", "log_failure", "log_trace"
-)  # fmt: skip
 _PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+\Z")
 
 
@@ -89,11 +86,11 @@ class LogLines:
         else:
             fields["event"] = word
             fields |= event
-            for key in _LOGGERS_OWN:
-                fields.pop(key, None)
+            _drop_loggers_own(fields)
         fields |= self._always
         failure = event.get("log_failure")
         if failure is not None:
+            fields.pop("log_failure", None)
             fields.setdefault("text", formatEvent(event))
             fields["traceback"] = failure.getTraceback()
         self._write(self._print(fields))
@@ -104,6 +101,15 @@ class LogLines:
             self._second = whole
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         return f"{self._second_text}.{int((seconds - whole) * 1000):03d}Z"
+
+
+def _drop_loggers_own(fields: dict[str, Any]) -> None:
+    try:  # what Logger adds to each event
+        del fields["log_logger"], fields["log_level"], fields["log_namespace"]
+        del fields["log_source"], fields["log_format"], fields["log_time"]
+    except KeyError:
+        for key in [key for key in fields if key.startswith("log_")]:
+            del fields[key]
 
 
 def _json_line(fields: Mapping[str, Any]) -> bytes:

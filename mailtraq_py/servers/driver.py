@@ -364,6 +364,7 @@ class Driver(Protocol):
                 break
             except Exception:
                 self._report()
+            self._gather()
             waiting = self._handle_events()
         self._last_activity = self.reactor.seconds()
         self._pumped()
@@ -373,12 +374,6 @@ class Driver(Protocol):
         core, session, seconds = self._core, self.session, self.reactor.seconds
         while not (self.closing or (self._stopping and not session.in_message)):
             try:
-                octets = core.data_to_send()
-                if octets:
-                    self._outgoing.append(octets)
-                    self._outgoing_octets += len(octets)
-                    if self._outgoing_octets > FLUSH_OCTETS:
-                        self.flush()
                 if self._full_since is not None:
                     return self.drained()
                 if self._input_paused and core.buffered_octets <= HIGH_WATER_OCTETS:
@@ -398,11 +393,21 @@ class Driver(Protocol):
                     waiting = run_ahead(waiting)
                     if waiting is not None:
                         return waiting
+                self._gather()
             except ConnectionEnded:
                 return None
             except Exception:
                 self._report()
         return None
+
+    def _gather(self) -> None:
+        """Take what was answered; it leaves when enough has come together, or at the end."""
+        octets = self._core.data_to_send()
+        if octets:
+            self._outgoing.append(octets)
+            self._outgoing_octets += len(octets)
+            if self._outgoing_octets > FLUSH_OCTETS:
+                self.flush()
 
     def _pumped(self) -> None:
         self._pumping = False

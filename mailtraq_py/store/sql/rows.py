@@ -97,8 +97,12 @@ def update_from(cursor: Cursor, head: str, width: int, tail: str, rows: Sequence
         cursor.execute(_update(head, width, tail, count), values)
 
 
-def _portions(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
+def _portions(rows: Sequence[Row]) -> Iterable[tuple[int, Row]]:
     """The values of as many rows as go into one statement, and how many rows they are."""
+    return ((1, rows[0]),) if len(rows) == 1 else _gathered(rows) if rows else ()
+
+
+def _gathered(rows: Sequence[Row]) -> Iterator[tuple[int, Row]]:
     place = 0
     while place < len(rows):
         left = len(rows) - place
