@@ -21,6 +21,7 @@ from mailtraq_py.wire.imap.fetchitems import BodyItem, FetchItem, Item
 from mailtraq_py.wire.imap.sections import are_usual, field_filter
 
 BATCH_ROWS_MAX = 500
+BATCH_ROWS_NARROW = 2000
 # What a row may weigh is found out with the first few: a structure may be a mebibyte, and ten thousand are small.
 BATCH_ROWS_FIRST = 50
 BATCH_ROWS_WITH_BODIES = 100
@@ -92,17 +93,19 @@ class Plan:
             Column.HEADER_OCTETS, bool(self.bodies) and any(section.kind or section.part for section in sections)
         )
         self.parts = self._place(Column.PARTS, any(section.part for section in sections))
+        self._is_narrow = _NARROW.issuperset(self.columns)
 
     @property
     def first_rows(self) -> int:
         """How many rows to read at first."""
         if self.bodies:
             return BATCH_ROWS_WITH_BODIES
-        return BATCH_ROWS_MAX if _NARROW.issuperset(self.columns) else BATCH_ROWS_FIRST
+        return BATCH_ROWS_NARROW if self._is_narrow else BATCH_ROWS_FIRST
 
     def next_rows(self, rows: int, octets: int) -> int:
         """How many rows to read next, after so many became so many octets."""
-        return max(1, min(BATCH_ROWS_MAX, BATCH_OCTETS * rows // max(1, octets)))
+        most = BATCH_ROWS_NARROW if self._is_narrow else BATCH_ROWS_MAX
+        return max(1, min(most, BATCH_OCTETS * rows // max(1, octets)))
 
     def _place(self, column: Column, wanted: bool = True) -> int:
         if not wanted:
@@ -113,8 +116,8 @@ class Plan:
 
     def _values_of(self, item: Item) -> Values:
         if item is Item.FLAGS:
-            return lambda rows, first_recent: map(
-                responses.flag_list, map(FLAGS_OF, rows), map(first_recent.__le__, map(UID_OF, rows))
+            return lambda rows, first_recent: responses.flag_lists(
+                list(map(UID_OF, rows)), list(map(FLAGS_OF, rows)), first_recent
             )
         value = itemgetter(self._place(_FORMATS[item][0]))
         if item is Item.INTERNALDATE:

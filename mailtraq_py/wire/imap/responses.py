@@ -11,8 +11,10 @@ RFC 3501 7, 9; RFC 9051 7
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 
 from mailtraq_py.mail.changes import MessageState
 from mailtraq_py.mail.flags import RECENT, SYSTEM_FLAGS
@@ -86,6 +88,20 @@ def flag_list(flags: frozenset[str], recent: bool = False) -> bytes:
     return b"(" + " ".join(names).encode("ascii", "replace") + b")"
 
 
+def flag_lists(uids: Sequence[int], flags: Sequence[frozenset[str]], first_recent: int) -> Iterator[bytes]:
+    """
+    `flag_list` of many messages, which share few sets.
+
+    Args:
+        uids: in rising order.
+        flags: of each.
+        first_recent: UIDs from here on are \\Recent.
+    """
+    place = bisect_left(uids, first_recent)
+    old, new = ({kind: flag_list(kind, recent) for kind in set(flags)} for recent in (False, True))
+    return chain(map(old.__getitem__, flags[:place]), map(new.__getitem__, flags[place:]))
+
+
 def exists(count: int) -> bytes:
     """`* 23 EXISTS`"""
     return b"* %d EXISTS\r\n" % count
@@ -119,7 +135,7 @@ def flag_updates(
     FETCH responses with FLAGS.
 
     Args:
-        updates: sequence numbers and states.
+        updates: sequence numbers and states, in rising order.
         first_recent: UIDs from here on are \\Recent.
         with_uid: name the UID too, as UID commands do (RFC 3501 6.4.8).
         with_mod_seq: name UID and MODSEQ (RFC 7162 3.2.4).
@@ -128,7 +144,7 @@ def flag_updates(
         return b""
     numbers, states = zip(*updates, strict=True)
     uids, mod_seqs, flags = zip(*states, strict=True)
-    lists = map(flag_list, flags, map(first_recent.__le__, uids))
+    lists = flag_lists(uids, flags, first_recent)
     line, columns = b"* %d FETCH (FLAGS %b)\r\n", [numbers, lists]
     if with_mod_seq:
         line, columns = b"* %d FETCH (UID %d MODSEQ (%d) FLAGS %b)\r\n", [numbers, uids, mod_seqs, lists]
