@@ -91,6 +91,14 @@ class ConfigurationTests(SynchronousTestCase):
             ],
         )
 
+    def test_name_of_deleted_mail(self) -> None:
+        """A mailbox of one level that is not INBOX, or none."""
+        for name in ("", "Deleted mail", "Gelöschtes"):
+            self.assertEqual(self.read(f'[deleted]\nmailbox = "{name}"').keys.deleted.mailbox, name)
+        for name in ("INBOX", "inbox", "a/b", " a", "a*"):
+            problem = "2: deleted.mailbox: "
+            self.assertEqual(self.refused(f'[deleted]\nmailbox = "{name}"')[0][: len(problem)], problem)
+
     def test_presets_have_their_own_keys(self) -> None:
         """A key of another preset is unknown in this one, and a preset nobody knows is named as such."""
         relay = '[[smtp]]\nname = "a"\ntls = "none"\n[smtp.relay]\npreset = "{}"\n{}'

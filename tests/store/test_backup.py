@@ -11,6 +11,7 @@ from typing import Any
 from mailtraq_py.interfaces.store import Column
 from mailtraq_py.store import backup as backups
 from mailtraq_py.store.backup import Backup, BackupFailed, list_backups, make_backup, restore_backup
+from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.store import Store
 
@@ -146,3 +147,17 @@ class BackupTests(StoreCase):
         self.assertEqual(len(list_backups(self.folder)), 1)
         self.assertEqual(len(list(self.folder.iterdir())), 1)
         self.assertRaises(BackupFailed, self.back_up)
+
+    async def test_deleted_mail(self) -> None:
+        """It is in the backup, and can be brought back after the restore; it is not counted as mail."""
+        self.store.deleted.settings = DeletedSettings(keep_seconds=60.0)
+        self.now += 10
+        at = self.now - 5
+        await (await self.inbox()).remove(EVERY)
+        made = self.back_up()
+        self.assertEqual(made.messages, 1)
+        store = self.restored(made.name)
+        undeletion = store.undeletion(self.alice.id)
+        run_now(undeletion.restore(run_now(undeletion.plan(at))))
+        self.assertEqual(run_now(store.mailboxes(self.alice.id).status("INBOX")).messages, 2)
+        self.assertEqual(list(store.verification().damages()), [])

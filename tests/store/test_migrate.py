@@ -20,6 +20,8 @@ from mailtraq_py.store import migrate as steps_of_room
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.migrate import APPLICATION_ID, StoreRefused, migrate
 from mailtraq_py.store.rollback import NoRollback, plan_rollback, roll_back
+from mailtraq_py.store.sql.messages import expunge_messages
+from mailtraq_py.store.sql.recoverable import find_recoverable
 from mailtraq_py.store.sqlite import PAGE_OCTETS, Connections, LibraryTooOld, check_library
 from mailtraq_py.store.store import Store
 from mailtraq_py.wire.imap.structure import describe
@@ -133,6 +135,12 @@ class MigrateTests(SynchronousTestCase):
                 "messages", mailbox_id=3, uid=uid, mod_seq=uid + 1, flags=0, keywords="", internal_date=1, save_date=1,
                 octets=8, content_id=5, head=0,
             )  # fmt: skip
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'recoverable'").get:
+            add("recoverable", account_id=7, mailbox_id=2)
+            add(
+                "mailboxes", id=2, account_id=7, parent_id=-2, name="", state="recoverable", uid_validity=8,
+                highest_mod_seq=1, created=0,
+            )  # fmt: skip
         for name, due in (("domain", 2), ("account", 8), ("mailbox", 4)):
             add("counters", name=name, next=due)
 
@@ -163,6 +171,34 @@ class MigrateTests(SynchronousTestCase):
         self.assertGreater(connections.writer.execute("SELECT uid_validity FROM mailboxes").get, 9)
         connections.close()
         self.assertRaises(NoRollback, plan_rollback, path, folder)
+
+    def test_back_with_deleted_mail(self) -> None:
+        """What was deleted since is no loss: what the copy has comes back, the rest stays gone."""
+        steps = steps_of_room.read_steps("main")
+        with patch.object(steps_of_room, "read_steps", lambda _: {number: steps[number] for number in (1, 2, 3)}):
+            connections = self.open()
+            migrate(connections, "main")
+        self.fill(connections.writer)
+        connections.close()
+        path, folder = Path(self.path), Path(self.folder)
+        with patch.object(steps_of_room, "read_steps", lambda _: {number: steps[number] for number in (1, 2, 3, 4)}):
+            connections = self.open()
+            migrate(connections, "main")
+            connections.close()
+        connections = self.open()
+        cursor = connections.writer.cursor()
+        expunge_messages(cursor, 3, [(1, 2)], False, 10, 5.0, True)
+        recoverable = find_recoverable(cursor, 7)
+        assert recoverable is not None
+        self.assertEqual((recoverable[0], recoverable[9]), (4, 2))
+        # One that came since.
+        cursor.execute("INSERT INTO messages SELECT 4, 3, 9, 0, '', 1, 1, 8, 6, 0")
+        connections.close()
+        plan = plan_rollback(path, folder)
+        self.assertEqual((plan.schema, plan.lost, plan.returning, plan.torn), (3, 0, 2, 0))
+        roll_back(plan, path, 5.0)
+        connections = self.open()
+        self.assertEqual(connections.writer.execute("SELECT count(*) FROM messages WHERE mailbox_id = 3").get, 2)
 
     def test_from_the_first(self) -> None:
         """A store of the first schema keeps what it has and gets what is new."""
