@@ -24,6 +24,7 @@ from mailtraq_py.servers.driver import (
     HIGH_WATER_OCTETS,
     LINGER_SECONDS,
     LOCAL_ERRORS_MAX,
+    SLICE_SECONDS,
     STALL_SECONDS,
     ConnectionEnded,
     Driver,
@@ -253,6 +254,28 @@ class DriverTests(SynchronousTestCase):
         self.driver.resumeProducing()
         self.driver.resumeProducing()
         self.assertEqual(self.sent(), b"x" * 10 + b"[big 10]\n")
+
+    def test_a_handler_breathes(self) -> None:
+        """It goes on at once within half of a slice; when that is over, others have their turn first."""
+        self.connect()
+        self.sent()
+
+        async def work(step_seconds: float) -> None:
+            for _ in range(3):
+                self.session.core.out += b"."
+                self.clock.rightNow += step_seconds
+                await self.driver.breathe()
+            self.session.core.reply(b"done\n")
+
+        self.session.handle = lambda event: work(float(event))
+        self.driver.dataReceived(b"0\n")
+        self.assertEqual(self.sent(), b"...done\n")
+        self.driver.dataReceived(b"%.4f\n" % (SLICE_SECONDS * 0.6))
+        self.assertEqual(self.sent(), b".")
+        self.clock.advance(0)
+        self.assertEqual(self.sent(), b".")
+        self.clock.pump([0, 0])
+        self.assertEqual(self.sent(), b".done\n")
 
     def test_a_lost_connection_wakes_the_handler(self) -> None:
         """A handler that waits for the transport ends; `ended` comes once."""
