@@ -29,9 +29,13 @@ class DecisionTests(SynchronousTestCase):
         """A store with one account."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.store = Store("sqlite::memory:", folder.name, clock=lambda: NOW)
+        self.store = Store(self.url(), folder.name, clock=lambda: NOW)
         run_now(self.store.start())
         self.addCleanup(lambda: run_now(self.store.close()))
+
+    def url(self) -> str:
+        """Where it is kept."""
+        return "sqlite::memory:"
 
     def kept(self, since: float = 0.0) -> list[str]:
         """The sessions that are there."""

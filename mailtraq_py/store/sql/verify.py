@@ -327,7 +327,8 @@ def raise_counter(cursor: Cursor, name: str, above: int) -> Written:
     """Let a counter go on above a key."""
     cursor.execute(
         "INSERT INTO counters (name, next) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET next = CASE WHEN next < excluded.next THEN excluded.next ELSE next END",
+        " ON CONFLICT (name) DO UPDATE SET"
+        " next = CASE WHEN counters.next < excluded.next THEN excluded.next ELSE counters.next END",
         (name, above + 1),
     )
     return Written()
