@@ -65,8 +65,8 @@ class MessageBody:
             piece = octets[: len(octets) - len(self._tail)]
             if not piece:
                 return b""
-        suspects = piece.translate(None, _INNOCENT)
-        if suspects != b"\r\n" * (len(suspects) // 2):
+        # So many octets are CR, LF or NUL; all of them stand in a CRLF, or the message is not clean.
+        if len(piece.translate(None, _INNOCENT)) != 2 * piece.count(b"\r\n"):
             self.is_clean = False
         if dot >= 0:
             piece = piece.replace(b"\r\n.", b"\r\n")
