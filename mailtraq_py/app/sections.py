@@ -84,6 +84,10 @@ class Store(Table, frozen=True):
 
     url: str = DEFAULT_STORE_URL
 
+    def __repr__(self) -> str:
+        # The URL may hold a password.
+        return "Store()"
+
 
 class TLSName(Table, frozen=True):
     """[[tls.names]]"""

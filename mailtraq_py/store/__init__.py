@@ -5,5 +5,5 @@ store (opens all), opening, database, immediate, now, backlog, writer, writerpro
 (functions of a cursor), sqlite, turnstile, dialect, disk, migrate, schema/, workers, acceptance, content, spool,
 deleted, mailboxes, flagchanges, searchindex, indexing, attachments, narrowing, searching, sorting, queue, lookup,
 directory, glance, resolution, passwords, logins, failures, decisions, administration, hub, undelete, verification,
-backup with packs, packvfs and throttle, rollback.
+backup with packs, packvfs and throttle, rollback, postgres/ (the same on a server).
 """

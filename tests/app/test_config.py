@@ -60,6 +60,10 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(configuration.data_dir, Path("/etc/mailtraq/../data"))
         self.assertEqual(configuration.location.store_url, "sqlite:/etc/mailtraq/var/mailtraq.db")
         self.assertEqual(self.read('[store]\nurl = "sqlite:/a/b.db"').location.store_url, "sqlite:/a/b.db")
+        with_password = self.read('[store]\nurl = "postgresql://mail:geheim@db.example/mail"')
+        self.assertEqual(with_password.location.store_url, "postgresql://mail:geheim@db.example/mail")
+        for shown in (repr(with_password), repr(with_password.location), with_password.location.shown_store):
+            self.assertNotIn("geheim", shown)
 
     def test_all_errors_at_once(self) -> None:
         """Every error of a file is reported, in the file's order, with line, key and a sentence."""
