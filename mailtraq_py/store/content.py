@@ -19,6 +19,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -138,13 +139,15 @@ class Content:
         Raises:
             TemporaryFailure: they are not to be had; the function may raise it too.
         """
-        row = self._place(content_id)
-        if row[0] == PLACE_FILE:
-            return partial(self._read_file, content_id)
-        if row[0] == PLACE_ROWS:
-            return partial(self._database.read, "read_chunks", content_id)
-        whole = self.unpack(row)
-        return lambda start, stop: whole[start:stop]
+        return self._reader(content_id, self._place(content_id))
+
+    def readers(self, content_ids: Iterable[int]) -> dict[int, Callable[[int, int], bytes]]:
+        """The same of many at once; those whose octets are not to be had are left out."""
+        found = {}
+        for content_id, *row in self._database.read("content_places", list(content_ids)):
+            with suppress(TemporaryFailure):
+                found[content_id] = self._reader(content_id, tuple(row))
+        return found
 
     def unpack(self, row: Row) -> bytes:
         """
@@ -258,6 +261,14 @@ class Content:
         if not self._database.keeps_files and bound - self._swept > _TEN_MINUTES_OF_IDS:
             await self._database.run("sweep_chunks", self._swept, bound)
             self._swept = bound
+
+    def _reader(self, content_id: int, row: Row) -> Callable[[int, int], bytes]:
+        if row[0] == PLACE_FILE:
+            return partial(self._read_file, content_id)
+        if row[0] == PLACE_ROWS:
+            return partial(self._database.read, "read_chunks", content_id)
+        whole = self.unpack(row)
+        return lambda start, stop: whole[start:stop]
 
     def _place(self, content_id: int) -> Row:
         row: Row | None = self._database.read("content_place", content_id)

@@ -204,6 +204,7 @@ class Indexing:
         rows = self.database.read("messages_to_index", mailbox_id, after, _SLICE)
         last_uid: int = rows[-1][0] if len(rows) == _SLICE else max([until, *(row[0] for row in rows)])
         known = index.known({(row[1], row[2]) for row in rows})
+        readers = self.content.readers({row[1] for row in rows if (row[1], row[2]) not in known})
         documents: dict[tuple[int, int], Document] = {}
         places = []
         octets = 0
@@ -213,7 +214,7 @@ class Indexing:
                 last_uid = uid - 1
                 break
             if place not in known and place not in documents:
-                documents[place] = document = read_document(self.content, self.attachments, row)
+                documents[place] = document = read_document(readers.get(row[1]), self.attachments, row)
                 octets += len(document.text or "")
             places.append((uid, *place))
         index.add(mailbox_id, uid_validity, list(documents.values()), places, last_uid)
@@ -250,22 +251,27 @@ class Indexing:
         yield
 
 
-def read_document(content: Content, attachments: AttachmentText | None, row: Row) -> Document:
+def read_document(
+    reader: Callable[[int, int], bytes] | None, attachments: AttachmentText | None, row: Row
+) -> Document:
     """
     All that SEARCH looks at of a message, in the forms in which it compares.
 
     Args:
+        reader: of its content; None where that is gone or damaged.
         row: of `messages_to_index`.
     """
     _, content_id, number, head, octets, header_octets, parts, *columns = row
     head = head or b""
     octets -= len(head)
+    if reader is None:
+        # Nothing of it is ruled out.
+        return Document(content_id, number, None)
+
+    def read(offset: int, length: int) -> bytes:
+        return reader(offset, offset + length)
+
     try:
-        reader = content.reader(content_id)
-
-        def read(offset: int, length: int) -> bytes:
-            return reader(offset, offset + length)
-
         header = header_text(head + read(0, header_octets))
         texts = [header.casefold(), BREAK, *columns, BREAK]
         if not header.isascii():
@@ -278,7 +284,6 @@ def read_document(content: Content, attachments: AttachmentText | None, row: Row
                 return Document(content_id, number, None)
         extract = "" if attachments is None else attachments.read(read, parts, header_octets, octets).casefold()
     except TemporaryFailure:
-        # Its octets are gone or damaged: nothing is ruled out.
         return Document(content_id, number, None)
     return Document(content_id, number, searchable("".join((*texts, BREAK, extract))), searchable(extract))
 
@@ -289,7 +294,7 @@ def lost_text(database: Database, content: Content, index: SearchIndex, most: in
         rows = database.read("messages_to_index", mailbox_id, uid - 1, 1)
         # What was expunged is not forgotten at once.
         if rows and rows[0][0] == uid:
-            document = read_document(content, None, rows[0])
+            document = read_document(content.readers([rows[0][1]]).get(rows[0][1]), None, rows[0])
             expression = match_expression(document.text or "")
             if expression is not None and not index.holds(number, expression):
                 return f"the text of {mailbox_id}/{uid} is not in it"

@@ -41,6 +41,10 @@ class Narrowed:
         """Whether a message cannot match a leaf."""
         return uid <= self.last_uid and leaf in self.possible and uid not in self.possible[leaf]
 
+    def rules_out_all(self, uid: int) -> bool:
+        """Whether a message can match none of the leaves that the index knows of."""
+        return uid <= self.last_uid and not any(uid in found for found in self.possible.values())
+
 
 def expressions(key: SearchKey) -> dict[SearchKey, str]:
     """What the index is asked for each leaf that it can tell something of."""

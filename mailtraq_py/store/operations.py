@@ -46,6 +46,7 @@ READS: dict[str, Callable[..., Any]] = {
         accounts.list_aliases,
         accounts.list_domains,
         content.content_place,
+        content.content_places,
         content.known_contents,
         content.read_chunks,
         decisions.read_decisions,

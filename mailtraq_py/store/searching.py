@@ -76,18 +76,25 @@ class MailboxSearch:
     def _judge_picked(self, key: SearchKey, leaves: list[SearchKey], narrowed: Narrowed, uids: list[int]) -> list[int]:
         """Which of some messages match."""
         rows = self.database.read("candidates_among", self.mailbox.mailbox_id, key, uids)
-        return [row[1] for row in rows if row[0] or self._message(row[1:], leaves, narrowed).matches(key)]
+        candidates = [row[1:] for row in rows if not row[0]]
+        return [row[1] for row in rows if row[0]] + self._judge(key, leaves, narrowed, candidates)
 
     def _judge_next(
         self, key: SearchKey, leaves: list[SearchKey], narrowed: Narrowed, after: int
     ) -> tuple[list[int], int]:
         """UIDs of the next candidates that match, and the UID to go on after, -1 at the end."""
         rows = self.database.read("candidates", self.mailbox.mailbox_id, key, after, _SLICE)
-        found = [row[0] for row in rows if self._message(row, leaves, narrowed).matches(key)]
-        return found, rows[-1][0] if len(rows) == _SLICE else -1
+        return self._judge(key, leaves, narrowed, rows), rows[-1][0] if len(rows) == _SLICE else -1
 
-    def _message(self, row: Row, leaves: list[SearchKey], narrowed: Narrowed) -> _Message:
-        return _Message(self.content, row, leaves, narrowed, self._extract)
+    def _judge(self, key: SearchKey, leaves: list[SearchKey], narrowed: Narrowed, rows: list[Row]) -> list[int]:
+        """Which of some candidates match."""
+        asked = [row[1] for row in rows if not narrowed.rules_out_all(row[0])]
+        readers = self.content.readers(asked) if asked else {}
+        return [
+            row[0]
+            for row in rows
+            if _Message(self.content, row, leaves, narrowed, readers.get(row[1]), self._extract).matches(key)
+        ]
 
     def _extract(self, content_id: int, head: int) -> str:
         """What the index has of a message's attachments."""
@@ -123,6 +130,7 @@ class _Message:
         row: Row,
         leaves: list[SearchKey],
         narrowed: Narrowed,
+        reader: Callable[[int, int], bytes] | None,
         extract: Callable[[int, int], str],
     ) -> None:
         self._uid, self._content_id, self._head_number, octets, head, self._header_octets, self._parts, *values = row
@@ -132,7 +140,7 @@ class _Message:
         self._narrowed = narrowed
         self._extract = extract
         self._content = content
-        self._reader: Callable[[int, int], bytes] | None = None
+        self._reader = reader
 
     def matches(self, key: SearchKey) -> bool:
         match key:

@@ -27,6 +27,7 @@ from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import indexing as indexing_module
 from mailtraq_py.store import searching as searching_module
 from mailtraq_py.store.attachments import AttachmentLimits, AttachmentText
+from mailtraq_py.store.content import Content
 from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.indexing import FORGET_SECONDS, Indexing
@@ -226,7 +227,7 @@ class KeepingUpTests(IndexCase):
         """What the index rules out is not read, and neither is what rows can answer then."""
         self.append(*(f"Subject: number {number}\r\n\r\nlorem\r\n".encode() for number in range(300)))
         self.index()
-        self.patch(MailboxSearch, "_message", lambda *_: self.fail("a message was read"))
+        self.patch(Content, "readers", lambda *_: self.fail("a message was read"))
         self.assertEqual([], self.text("ipsum"))
         self.assertEqual([], self.search(And((Contains(TextField.TEXT, "ipsum"), HasFlag(SEEN)))))
         fields = (TextField.BODY, "lorem"), (TextField.SUBJECT, "ipsum")

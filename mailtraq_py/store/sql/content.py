@@ -85,6 +85,16 @@ def content_place(cursor: Cursor, content_id: int) -> Row | None:
     )
 
 
+def content_places(cursor: Cursor, content_ids: Sequence[int]) -> list[Row]:
+    """(id, then as `content_place`) of those contents that are there."""
+    return where_in(
+        cursor,
+        "SELECT c.id, c.place, c.compression, o.octets FROM contents c"
+        " LEFT JOIN content_octets o ON o.content_id = c.id WHERE c.id IN {keys}",
+        content_ids,
+    )
+
+
 def known_contents(cursor: Cursor, content_ids: Sequence[int]) -> list[int]:
     """Which of the ids have a row."""
     return [row[0] for row in where_in(cursor, "SELECT id FROM contents WHERE id IN {keys}", content_ids)]
