@@ -125,7 +125,10 @@ class Collecting(SynchronousTestCase):
         self.assertEqual(sorted(number_of(path.read_bytes()) for path in found), list(range(CORPUS)))
 
     def test_mbsync_both_ways(self) -> None:
-        """mbsync pulls all octet for octet, pushes a message of its own and a flag, and then has nothing to do."""
+        """
+        mbsync pulls all octet for octet, pushes a message of its own and a flag, and then has nothing to do; what was
+        expunged it finds where it can be brought back from.
+        """
         folder = self.folder()
         (folder / "mail").mkdir()
         rc = folder / "mbsyncrc"
@@ -181,6 +184,8 @@ SyncState {folder}/state-
         subprocess.run(run, check=True, timeout=180)
         left = [path.read_bytes() for part in ("cur", "new") for path in (inbox / part).iterdir()]
         self.assertEqual([octets for octets in left if b"X-Corpus: 9999" in octets], [])
+        recoverable = [path.read_bytes() for path in (folder / "mail" / "Recoverable").glob("[cn]*/*")]
+        self.assertEqual([b"X-Corpus: 9999" in octets for octets in recoverable], [True])
 
     def test_curl(self) -> None:
         """curl lists mailboxes and fetches by UID."""
