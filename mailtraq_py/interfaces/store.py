@@ -369,7 +369,9 @@ class IMailbox(Interface):
         """
         Copy, or move (RFC 6851), to another mailbox of the account; flags and internal dates are kept.
 
-        All appear in one instant or, on failure, none. Raises NoSuchMailbox, OverQuota.
+        Copies appear in one instant or, on failure, none does. A move of many goes on in slices: a message is in one of
+        the two mailboxes at any instant, and where it fails half-way what was moved stays moved (RFC 6851 3.3). Raises
+        NoSuchMailbox, OverQuota.
         """
 
     async def search(key: SearchKey, now: float) -> UIDSet:

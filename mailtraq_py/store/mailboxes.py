@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.failures import MailboxNotAllowed, NoSuchMailbox, TemporaryFailure
+from mailtraq_py.interfaces.failures import MailboxNotAllowed, NoSuchMailbox, OverQuota, TemporaryFailure
 from mailtraq_py.interfaces.store import (
     Appended,
     Column,
@@ -57,7 +57,10 @@ from .workers import Workers
 _SLICE_SECONDS = 0.003
 _READ_SLICE = 500
 _STORE_SLICE = 10_000
-_EXPUNGE_SLICE = 500
+# What takes a statement or a value a message.
+_STORE_SLICE_BY_ROW = 1500
+_EXPUNGE_SLICE = 1500
+_COPY_SLICE = 2000
 _SCAN_SLICE = 5000
 _FIRST_UNSEEN_UIDS = 10_000
 _UID_MAX = 0xFFFFFFFF
@@ -166,10 +169,14 @@ class Mailboxes:
         Deferred.fromCoroutine(_purge(self._database))
 
     async def rename(self, name: str, new_name: str) -> None:
-        """See `IMailboxes`."""
-        await self._database.run(
-            "rename_mailbox", self.account_id, self._real(name), self._real(new_name), self._shelf.clock()
-        )
+        """See `IMailboxes`. INBOX stays: its messages move to the new mailbox, in slices (RFC 9051 6.3.6)."""
+        name, new_name = self._real(name), self._real(new_name)
+        if name != INBOX:
+            await self._database.run("rename_mailbox", self.account_id, name, new_name, self._shelf.clock())
+            return
+        inbox = await self.open(INBOX)
+        await self.create(new_name)
+        await inbox.copy(UIDSet(((1, _UID_MAX),)), new_name, move=True)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """See `IMailboxes`. A name that does not exist may be subscribed too (RFC 9051 6.3.7)."""
@@ -311,10 +318,12 @@ class Mailbox:
         states: list[MessageState] = []
         modified: list[int] = []
         words = keywords(flags)
+        is_plain = not words and len(uids.ranges) < _STORE_SLICE_BY_ROW
+        limit = _STORE_SLICE if is_plain else _STORE_SLICE_BY_ROW
         since = until = 0
         while uids:
             rows, changed, after, before, now, last_change = await self._database.run(
-                "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, _STORE_SLICE
+                "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, limit
             )
             states.extend(_states(rows))
             modified.extend(changed)
@@ -341,9 +350,14 @@ class Mailbox:
         destination = _canonical(destination)
         if self._shelf.is_virtual(self._account_id, destination):
             raise MailboxNotAllowed(f"{destination} is read-only")
-        uid_validity, source, copies = await self._shelf.deleted.write(
-            "copy_messages", self.id, uids.ranges, destination, move, int(self._shelf.clock())
+        if move:
+            return await self._move(uids, destination)
+        copied = await self._shelf.deleted.write(
+            "copy_messages", self.id, uids.ranges, destination, int(self._shelf.clock()), _COPY_SLICE
         )
+        if copied is None:
+            return await self._copy_staged(uids, destination)
+        uid_validity, source, copies = copied
         return Copied(uid_validity, tuple(source), tuple(copies))
 
     async def search(self, key: SearchKey, now: float) -> UIDSet:
@@ -400,6 +414,40 @@ class Mailbox:
             # The counts do not agree, which `mailtraq verify` tells; what is there is shown.
             uids = UIDSet.from_numbers(self._database.read("list_uids", self.id))
         return status, uids
+
+    async def _move(self, uids: UIDSet, destination: str) -> Copied:
+        """In slices: each message is in one of the two mailboxes at any instant (RFC 6851 3.3)."""
+        gone: list[int] = []
+        copies: list[int] = []
+        while True:
+            uid_validity, some, there, after = await self._shelf.deleted.write(
+                "move_messages", self.id, uids.ranges, destination, int(self._shelf.clock()), _COPY_SLICE
+            )
+            gone.extend(some)
+            copies.extend(there)
+            if not after:
+                return Copied(uid_validity, tuple(gone), tuple(copies))
+            uids = _after(uids, after)
+
+    async def _copy_staged(self, uids: UIDSet, destination: str) -> Copied:
+        """As a whole or not at all, though it takes longer than others may be held back: see sql/staging.py."""
+        write = self._shelf.deleted.write
+        source: list[int] = []
+        stage = 0
+        try:
+            while uids:
+                stage, some, after = await write(
+                    "stage_copies", self.id, uids.ranges, stage, self._shelf.clock(), _COPY_SLICE
+                )
+                source.extend(some)
+                uids = _after(uids, after) if after else UIDSet()
+            uid_validity, first = await write("show_copies", stage, destination, int(self._shelf.clock()))
+        except (NoSuchMailbox, OverQuota, TemporaryFailure):
+            if stage:
+                await self._database.run("condemn_staged", stage, self._shelf.clock() + 1)
+                Deferred.fromCoroutine(_purge(self._database))
+            raise
+        return Copied(uid_validity, tuple(source), tuple(range(first, first + len(source))))
 
     async def _remove(self, uids: UIDSet, only_deleted: bool) -> UIDSet:
         self._must_be_writable()

@@ -25,6 +25,7 @@ from .sql import (
     queue,
     recoverable,
     search,
+    staging,
     verify,
 )
 from .sql.rows import Written
@@ -148,6 +149,7 @@ WRITES: dict[str, Callable[..., Written]] = {
         mailboxes.subscribe_mailbox,
         messages.claim_recent,
         messages.copy_messages,
+        messages.move_messages,
         messages.expunge_messages,
         notices.expire_shared_notices,
         queue.delete_entries,
@@ -159,6 +161,9 @@ WRITES: dict[str, Callable[..., Written]] = {
         recoverable.mend_recoverable,
         recoverable.purge_deletion,
         verify.cover_deleted,
+        staging.condemn_staged,
+        staging.show_copies,
+        staging.stage_copies,
         verify.delete_homeless,
         verify.delete_strays,
         verify.mend_message,

@@ -52,6 +52,8 @@ from .workers import AtOnce, Threads, Workers
 
 _UPKEEP_SECONDS = 30.0
 _TRACES_KEPT_SECONDS = 14 * 86400.0
+# Who stages copies for so long is dead.
+_STAGED_SECONDS = 3600.0
 _READERS = 2
 _SYNCERS = 8
 
@@ -228,6 +230,7 @@ class Store:
     async def keep_up(self) -> None:
         """What is done now and then: purge what was condemned or deleted long ago, forget old traces."""
         try:
+            await self._main.run("condemn_staged", 0, self.clock() - _STAGED_SECONDS)
             while await self._main.run("purge_condemned"):
                 pass
             await self.deleted.expire()

@@ -16,7 +16,7 @@ from mailtraq_py.mail.mailbox import INBOX, SEPARATOR
 
 from .content import release
 from .ledger import MAILBOX_COLUMNS, AccountCounters, Ledger, find_node, take_numbers
-from .messages import move_all, note_purge, take_away, whole_rows
+from .messages import note_purge, take_away, whole_rows
 from .rows import Cursor, Row, Written, every, insert, one
 
 
@@ -105,10 +105,9 @@ def delete_mailbox(cursor: Cursor, account_id: int, name: str, now: float, keep:
 
 def rename_mailbox(cursor: Cursor, account_id: int, name: str, new_name: str, now: float) -> Written:
     """
-    Rename a mailbox with what lies beneath it, making missing levels above the new name.
+    Rename a mailbox, but for INBOX, with what lies beneath it, making missing levels above the new name.
 
-    INBOX stays, empty, and its messages move to the new mailbox (RFC 9051 6.3.6). Raises NoSuchMailbox,
-    MailboxExists, MailboxNotAllowed.
+    Raises NoSuchMailbox, MailboxExists, MailboxNotAllowed.
     """
     ledger = Ledger(cursor)
     ledger.lock([account_id])
@@ -117,16 +116,10 @@ def rename_mailbox(cursor: Cursor, account_id: int, name: str, new_name: str, no
         raise NoSuchMailbox(name)
     if find_node(cursor, account_id, new_name, "id") is not None:
         raise MailboxExists(new_name)
-    if new_name.startswith(name + SEPARATOR) and name != INBOX:
-        raise MailboxNotAllowed("a mailbox cannot go beneath itself")
     if name == INBOX:
-        _make(ledger, account_id, new_name, "", now)
-        source = ledger.find_mailbox(account_id, INBOX)
-        target = ledger.find_mailbox(account_id, new_name)
-        if source is None or target is None:
-            raise NoSuchMailbox(name)
-        move_all(ledger, source, target, int(now))
-        return Written(None, (*ledger.write(), MailboxesChanged(account_id)))
+        raise MailboxNotAllowed("INBOX stays")
+    if new_name.startswith(name + SEPARATOR):
+        raise MailboxNotAllowed("a mailbox cannot go beneath itself")
     parent, _, level = new_name.rpartition(SEPARATOR)
     parent_id = _make(ledger, account_id, parent, "", now) if parent else 0
     cursor.execute("UPDATE mailboxes SET parent_id = ?, name = ? WHERE id = ?", (parent_id, level, row[0]))

@@ -239,35 +239,67 @@ def whole_rows(cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], limit: 
 
 
 def copy_messages(
-    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], destination: str, move: bool, now: int
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], destination: str, now: int, limit: int
 ) -> Written:
     """
-    Copy or move messages to another mailbox of the account, all in one instant.
+    Copy messages to another mailbox of the account, all in one instant.
 
     Returns:
-        (UIDVALIDITY of the destination, source UIDs, their new UIDs).
+        (UIDVALIDITY of the destination, source UIDs, their new UIDs), or None when there are more than `limit`:
+        then nothing is copied, see staging.py.
 
     Raises:
         NoSuchMailbox: one of the two is not there.
         OverQuota: no room for all.
     """
+    ledger, source, target = _ends(cursor, mailbox_id, destination)
+    rows = whole_rows(cursor, mailbox_id, ranges, limit + 1)
+    if len(rows) > limit:
+        return Written()
+    _check_room(ledger, source, rows)
+    uids = _put(ledger, source, target, rows, False, now)
+    return Written((target.uid_validity, [row[0] for row in rows], uids), ledger.write())
+
+
+def move_messages(
+    cursor: Cursor, mailbox_id: int, ranges: Sequence[Range], destination: str, now: int, limit: int
+) -> Written:
+    """
+    Move a slice of messages to another mailbox of the account. A message is in one of the two at any instant.
+
+    Returns:
+        (UIDVALIDITY of the destination, source UIDs, their new UIDs, UID to go on after or 0 when the set is done).
+
+    Raises:
+        NoSuchMailbox: one of the two is not there.
+        OverQuota: no room for deleted ones that come back.
+
+    RFC 6851 3.3
+    """
+    ledger, source, target = _ends(cursor, mailbox_id, destination)
+    if source is target:
+        # What is moved within a mailbox has new UIDs that may be of the set too: it is done at once.
+        limit = _NO_LIMIT
+    rows = whole_rows(cursor, mailbox_id, ranges, limit)
+    if not source.counts:
+        _check_room(ledger, source, rows)
+    uids = _put(ledger, source, target, rows, True, now)
+    moved = [row[0] for row in rows]
+    return Written((target.uid_validity, moved, uids, moved[-1] if len(rows) >= limit else 0), ledger.write())
+
+
+def _ends(cursor: Cursor, mailbox_id: int, destination: str) -> tuple[Ledger, MailboxCounters, MailboxCounters]:
     ledger = Ledger(cursor)
     source = ledger.mailbox(mailbox_id)
     target = ledger.find_mailbox(source.account_id, destination)
     if target is None:
         raise NoSuchMailbox(destination)
-    rows = _in_ranges(cursor, _WHOLE_ROWS, mailbox_id, ranges, _NO_LIMIT)
-    is_free = move and source.counts
-    if not is_free and not ledger.account_of(source).has_room(sum(row[6] for row in rows), len(rows)):
+    return ledger, source, target
+
+
+def _check_room(ledger: Ledger, mailbox: MailboxCounters, rows: Sequence[Row]) -> None:
+    if not ledger.account_of(mailbox).has_room(sum(row[6] for row in rows), len(rows)):
         raise OverQuota
-    uids = _put(ledger, source, target, rows, move, now)
-    return Written((target.uid_validity, [row[0] for row in rows], uids), ledger.write())
-
-
-def move_all(ledger: Ledger, source: MailboxCounters, target: MailboxCounters, now: int) -> None:
-    """Move all messages of a mailbox to another one."""
-    rows = _in_ranges(ledger.cursor, _WHOLE_ROWS, source.id, [(1, source.uid_next)], _NO_LIMIT)
-    _put(ledger, source, target, rows, True, now)
 
 
 _WHOLE_ROWS = (
