@@ -59,6 +59,19 @@ class Backlog(Generic[T]):
         self._count -= len(taken)
         return taken
 
+    def take_alike(self, most: Callable[[Hashable], int], octets: int) -> list[T]:
+        """Take operations of the queue whose turn it is: as many as `most` says for its key, and so much memory."""
+        key, queue = self._queues.popitem(last=False)
+        taken: list[T] = []
+        while queue and len(taken) < most(key) and octets > 0:
+            operation = queue.popleft()
+            octets -= operation.octets
+            taken.append(operation)
+        if queue:
+            self._queues[key] = queue
+        self._count -= len(taken)
+        return taken
+
     def put_back(self, operations: Sequence[T]) -> None:
         """Put back what was taken last and not begun: it is the first to be taken again, in the same order."""
         for operation in reversed(operations):

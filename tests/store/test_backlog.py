@@ -63,6 +63,17 @@ class BacklogTests(SynchronousTestCase):
         self.take(1)
         self.assertEqual(self.take(500), [("large", 0)])
 
+    def test_some_of_one_kind(self) -> None:
+        """What may share a transaction comes together, as much as its kind allows; then it is the next kind's turn."""
+        self.backlog.add(Item("b", 0))
+        self.backlog.add(Item("b", 1))
+        taken = [self.backlog.take_alike(lambda key: 3 if key == "accept" else 1, 1 << 30) for _ in range(4)]
+        kinds = [[(item.queue, item.number) for item in some] for some in taken]
+        first, second = ([("accept", place + number) for number in range(3)] for place in (0, 3))
+        self.assertEqual(kinds, [first, [("b", 0)], second, [("b", 1)]])
+        self.assertEqual(len(self.backlog), 994)
+        self.assertEqual(len(self.backlog.take_alike(lambda _: 9, 2)), 2)
+
     def test_what_nobody_wants_is_forgotten(self) -> None:
         """A queue without its last operation has no turn any more."""
         self.backlog.add(Item("b", 0))

@@ -121,6 +121,14 @@ class LostTests(StoreCase):
                         await self.assert_raises(expected, self.deliver(message()))
         self.assertEqual(await self.messages(), 1)
 
+    async def test_a_damaged_database(self) -> None:
+        """After it found itself damaged nothing is written until a restart."""
+        damaged = patch.object(transactions, "begin", side_effect=psycopg.errors.DataCorrupted("a page"))
+        with damaged:
+            await self.assert_raises(TemporaryFailure, self.deliver(message()))
+        self.assertFalse(self.store.is_healthy)
+        await self.assert_raises(TemporaryFailure, self.deliver(message()))
+
     async def test_the_clock_is_the_databases(self) -> None:
         """A host whose clock is a minute behind goes by the database's, for leases, grants and revocations alike."""
         self.assertEqual(self.store.clock(), NOW)

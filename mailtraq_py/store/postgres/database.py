@@ -2,7 +2,7 @@
 The way into a PostgreSQL database.
 
     run         to one of WRITERS threads, each with a connection: a transaction for each operation, and the server
-                brings the commits of all together. Acceptances that wait when all are busy share a transaction
+                brings the commits of all together. Acceptances that wait share a transaction
     read        on this thread's connection, here and now: 60 microseconds of processor time and one round trip to the
                 server, of which nobody waits longer than `READ_SECONDS` on the reactor's thread
     read_apart  for what takes long
@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -33,10 +32,11 @@ from ..migrate import StoreRefused
 from ..operations import READS, TOGETHER
 from ..sql.rows import Written
 from ..workers import Workers
-from ..writer import Outcome, WriterMetrics
+from ..writer import Outcome
+from ..writermetrics import WriterMetrics
 from .address import Address
 from .bell import Bell
-from .dialect import failure, is_lasting
+from .dialect import failure
 from .link import Link, Numbers, PostgresCursor, check_server, connect
 from .news import News
 from .schema import migrate
@@ -46,7 +46,7 @@ WRITERS = 8
 READ_SECONDS = 2.0
 
 _RECONNECT_SECONDS = 0.5
-_SHARE_MAX = 16
+_TOGETHER_MAX = 16
 # Between hosts that keep time by NTP; less than this is no difference.
 _CLOCKS_AGREE_SECONDS = 0.1
 
@@ -163,17 +163,13 @@ class PostgresDatabase(Database):
         transactions = self._new_transactions()
         while taken := self._waiting.take():
             wanted = [operation for operation in taken if not operation.withdrawn]
-            for name, group in groupby(sorted(wanted, key=_name), _name):
-                operations = list(group)
-                calls = [operation.arguments for operation in operations]
-                each = [calls] if name in TOGETHER else [[call] for call in calls]
-                outcomes = [outcome for some in each for outcome in self._execute(transactions, name, some)]
-                self._reactor.callFromThread(self._settle, operations, outcomes)
-            self._reactor.callFromThread(self._waiting.settled, taken)
+            calls = [operation.arguments for operation in wanted]
+            outcomes = self._execute(transactions, taken[0].name, calls) if calls else []
+            self._reactor.callFromThread(self._settle, taken, wanted, outcomes)
         transactions.close()
 
     def _new_transactions(self) -> Transactions:
-        return Transactions(self._connect, self._numbers, self._origin, self._now)
+        return Transactions(self._connect, self._numbers, self._origin, self._now, self.distrust)
 
     def _now(self) -> float:
         return self._clock() + self.ahead
@@ -183,23 +179,16 @@ class PostgresDatabase(Database):
         outcomes = transactions.execute(name, calls)
         seconds = time.monotonic() - started
         metrics = self._metrics
-        metrics.operations += len(calls)
-        metrics.batches += 1
-        metrics.largest_batch = max(metrics.largest_batch, len(calls))
-        metrics.commit_seconds += seconds
-        metrics.longest_commit_seconds = max(metrics.longest_commit_seconds, seconds)
-        for error in outcomes:
-            if isinstance(error, Exception):
-                metrics.failures += 1
-                if is_lasting(error):
-                    self.distrust(type(error).__name__)
+        metrics.note(len(calls), seconds)
+        metrics.failures += sum(1 for outcome in outcomes if isinstance(outcome, Exception))
         return outcomes
 
-    def _settle(self, operations: Sequence[_Operation], outcomes: Sequence[Outcome]) -> None:
-        """On the reactor thread: tell the hub, then the callers, then the others."""
+    def _settle(self, taken: Sequence[_Operation], wanted: Sequence[_Operation], outcomes: Sequence[Outcome]) -> None:
+        """On the reactor thread: count out what no longer waits, tell the hub, then the callers, then the others."""
+        self._waiting.settled(taken)
         changes, purged = news(outcomes)
         self._tell(changes, purged)
-        for operation, outcome in zip(operations, outcomes, strict=True):
+        for operation, outcome in zip(wanted, outcomes, strict=True):
             answer(operation.deferred, outcome)
         if changes and self._bell is not None:
             self._bell.ring()
@@ -384,7 +373,7 @@ class _Waiting:
             return len(self._backlog) > self._idle
 
     def take(self) -> list[_Operation]:
-        """In a writer's thread: wait, then take this thread's share of what there is; none at the end."""
+        """In a writer's thread: wait, then take one, or several that can share statements; none at the end."""
         with self._condition:
             while not self._backlog:
                 if self._ends:
@@ -392,8 +381,7 @@ class _Waiting:
                 self._idle += 1
                 self._condition.wait()
                 self._idle -= 1
-            share = min(1 + len(self._backlog) // WRITERS, _SHARE_MAX)
-            return self._backlog.take(share, MAX_BATCH_OCTETS)
+            return self._backlog.take_alike(_at_once, MAX_BATCH_OCTETS)
 
     def settled(self, operations: Sequence[_Operation]) -> None:
         """On the reactor's thread: these wait no more."""
@@ -407,8 +395,9 @@ class _Waiting:
             self._condition.notify_all()
 
 
-def _name(operation: _Operation) -> str:
-    return operation.name
+def _at_once(name: Hashable) -> int:
+    """How many operations of a name one transaction takes."""
+    return _TOGETHER_MAX if name in TOGETHER else 1
 
 
 def _sentence(error: psycopg.Error) -> str:

@@ -29,7 +29,7 @@ from ..operations import TOGETHER, WRITES
 from ..sql.notices import add_shared_notices
 from ..sql.rows import Written
 from ..writer import Outcome
-from .dialect import begin, failure, may_run_again
+from .dialect import begin, failure, is_lasting, may_run_again
 from .link import Connect, Link, Numbers, PostgresCursor
 
 RUNS_MAX = 12
@@ -57,6 +57,7 @@ class Transactions:
         numbers: where keys come from.
         origin: this process's name in notices.
         clock: seconds since the epoch.
+        distrust: called where the database's word is not to be taken any more.
         sleep: waits between two runs, in seconds.
     """
 
@@ -68,12 +69,14 @@ class Transactions:
         numbers: Numbers,
         origin: str,
         clock: Callable[[], float],
+        distrust: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connect = connect
         self._numbers = numbers
         self._origin = origin
         self._clock = clock
+        self._distrust = distrust
         self._sleep = sleep
         self._link: Link | None = None
         self.repeated = 0
@@ -105,6 +108,8 @@ class Transactions:
                 if outcomes is not None:
                     return outcomes
             except psycopg.Error as error:
+                if is_lasting(error):
+                    self._distrust(type(error).__name__)
                 lost = self._link is None or self._link.closed
                 if run == RUNS_MAX or not (may_run_again(error) or (lost and run <= 2)):
                     return failure(error)
