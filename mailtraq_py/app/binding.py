@@ -14,13 +14,18 @@ from dataclasses import dataclass
 
 from .config import Configuration
 from .listen import ListenAddress, parse_listen
-from .machine import holder_of
+from .machine import PROCESS_PREFIX, holder_of
 
 BACKLOG = 1024
 
 
 class CannotBind(Exception):
-    """An address cannot be listened on; the message says which, why, and who has it."""
+    """
+    An address cannot be listened on; the message says which, why, and who has it. `is_leftover`: a worker of ours has it,
+    whose end cannot be far when its supervisor is gone.
+    """
+
+    is_leftover = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,10 @@ def _bind(text: str, service: str) -> Iterator[socket.socket]:
             without_ipv6 = error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
             if family == socket.AF_INET6 and without_ipv6 and wanted.host == "::":
                 continue
-            raise CannotBind(f"service {service}: cannot listen on {text}: {_reason(error, wanted.port)}") from None
+            holder = holder_of(wanted.port) if error.errno == errno.EADDRINUSE else ""
+            refusal = CannotBind(f"service {service}: cannot listen on {text}: {_reason(error, holder)}")
+            refusal.is_leftover = holder.startswith(PROCESS_PREFIX)
+            raise refusal from None
 
 
 def _listening(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
@@ -95,9 +103,8 @@ def _listening(family: int, kind: int, protocol: int, address: tuple[object, ...
     return fresh
 
 
-def _reason(error: OSError, port: int) -> str:
+def _reason(error: OSError, holder: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        holder = holder_of(port)
         return f"taken by {holder}" if holder else "taken by another process (run as root to see which)"
     if error.errno == errno.EACCES:
         return "ports below 1024 need root (with `user` set, root is given up afterwards)"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -46,7 +46,7 @@ class Begin:
 
     workers: int
     services: tuple[str, ...]
-    secret: bytes
+    secret: bytes = field(repr=False)
     orders: Orders
 
 

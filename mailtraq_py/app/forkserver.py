@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from mailtraq_py.store.passwords import load_schemes
 
+from .machine import PROCESS_PREFIX
 from .privileges import Identity, become
 from .worker import run_worker
 from .writer import LogPlace, run_writer_process
@@ -168,7 +169,7 @@ def _become_child(request: Forking, descriptors: Sequence[int]) -> None:
     """Live another life and never come back."""
     status = 1
     try:
-        _name_process(f"mailtraq {request.number}" if request.number else "mailtraq writer")
+        _name_process(str(request.number or "writer"))
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         if request.number:
@@ -184,8 +185,8 @@ def _become_child(request: Forking, descriptors: Sequence[int]) -> None:
 
 
 def _name_process(name: str) -> None:
-    """What `ps` and `top` call it; at most 15 octets."""
-    _libc.prctl(_PR_SET_NAME, name.encode())
+    """What `ps` and `top` call it, in 15 octets."""
+    _libc.prctl(_PR_SET_NAME, (PROCESS_PREFIX + name).encode())
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str]) -> None:
     if words:
         uid, gid, name = words
         become(Identity(int(uid), int(gid), name))
-    _name_process("mailtraq forks")
+    _name_process("forks")
     gc.collect()
     gc.freeze()
     serve(control)

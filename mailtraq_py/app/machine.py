@@ -15,6 +15,9 @@ from pathlib import Path
 _LISTENING = "0A"
 _BEGAN = 19
 
+PROCESS_PREFIX = "mailtraq "
+"""How the names of our processes begin that are no supervisor."""
+
 
 def own_addresses() -> tuple[str, ...]:
     """The addresses of all interfaces, loopback included, IPv4 first."""

@@ -52,7 +52,7 @@ from .supervisor import CannotServe, Supervisor
 
 BACKGROUND_LOG_NAME = "mailtraq.log"
 LIST_WATCH_SECONDS = 2.0
-PREDECESSOR_SECONDS = 1.0
+PREDECESSOR_SECONDS = 5.0
 
 
 class CannotStart(Exception):
@@ -147,8 +147,9 @@ class MailService(Service):
         while True:
             try:
                 return bind_all(self.configuration)
-            except CannotBind:
-                if time.monotonic() > deadline or running_process(self.configuration.data_dir) is not None:
+            except CannotBind as error:
+                is_running = running_process(self.configuration.data_dir) is not None
+                if not error.is_leftover or is_running or time.monotonic() > deadline:
                     raise
             time.sleep(0.02)
 

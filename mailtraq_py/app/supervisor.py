@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -112,6 +112,7 @@ class Supervisor:
         self._writer_control: socket.socket | None = None
         self._children: dict[int, _Child] = {}
         self._deaths: dict[int, int] = {}
+        self._not_before: dict[int, float] = {}
         self._failures: dict[int, str] = {}
         self._is_up = False
         self._stopped: Deferred[None] | None = None
@@ -165,22 +166,24 @@ class Supervisor:
         """Have all open the log file anew."""
         self._tell(Reopen())
 
+    def _serving(self) -> list[_Child]:
+        return [child for child in self._children.values() if child.number != WRITER]
+
     def _tell(self, message: Message) -> None:
-        for child in self._children.values():
-            if child.number != WRITER:
-                child.channel.tell(message)
+        for child in self._serving():
+            child.channel.tell(message)
 
     async def _obeyed(self, number: int) -> None:
         """Wait until every worker there is serves by this configuration or a later one."""
         waiting = [
             child.waiting.setdefault(number, Deferred())
-            for child in self._children.values()
-            if child.number != WRITER and child.taken < number
+            for child in self._serving()
+            if child.taken < number
         ]
         await gatherResults(waiting, consumeErrors=True)
 
     def _kill_disobedient(self, number: int) -> None:
-        self._kill(child for child in self._children.values() if child.number != WRITER and child.taken < number)
+        self._kill(child for child in self._serving() if child.taken < number)
 
     # -- processes -------------------------------------------------------------------------------------------
 
@@ -257,27 +260,31 @@ class Supervisor:
         lived = self._reactor.seconds() - child.started
         deaths = 0 if lived > HEALTHY_SECONDS else self._deaths.get(child.number, 0)
         self._deaths[child.number] = deaths + 1
-        self._reactor.callLater(AGAIN_SECONDS[min(deaths, len(AGAIN_SECONDS) - 1)], self._fill)
+        wait = AGAIN_SECONDS[min(deaths, len(AGAIN_SECONDS) - 1)]
+        self._not_before[child.number] = self._reactor.seconds() + wait
+        self._reactor.callLater(wait, self._fill)
 
     def _fill(self) -> None:
-        """Begin with whoever is missing; with a new writer only when no worker of the old one is left."""
+        """Begin with whoever is missing and due; with a new writer only when no worker of the old one is left."""
         if self._stopped is not None:
             return
         if self._has_writer and WRITER not in self._children:
-            if self._children:
+            if self._children or not self._is_due(WRITER):
                 return
             self._begin_writer()
         elif self._has_writer and self._writer_control is None:
             return
         for number in range(1, self._workers + 1):
-            if number not in self._children:
+            if number not in self._children and self._is_due(number):
                 try:
                     self._begin_worker(number)
                 except OSError:  # the writer has just ended, which is told next
                     return
 
-    def _kill(self, children: Any) -> None:
-        child: _Child
+    def _is_due(self, number: int) -> bool:
+        return self._not_before.get(number, 0.0) <= self._reactor.seconds()
+
+    def _kill(self, children: Iterable[_Child]) -> None:
         for child in list(children):
             if child.process and self._children.get(child.number) is child:
                 os.kill(child.process, signal.SIGKILL)
@@ -298,10 +305,15 @@ class Supervisor:
         self._stopped = Deferred()
         close_all(self._bound)
         self._tell(Stop(grace_seconds))
-        deadline = self._reactor.callLater(grace_seconds + STOP_SECONDS, lambda: self._kill(self._children.values()))
+        deadlines = [
+            self._reactor.callLater(grace_seconds + STOP_SECONDS, lambda: self._kill(self._serving())),
+            self._reactor.callLater(grace_seconds + 2 * STOP_SECONDS, lambda: self._kill(self._children.values())),
+        ]
         self._go_on_stopping()
         await self._stopped
-        deadline.cancel()
+        for deadline in deadlines:
+            if deadline.active():
+                deadline.cancel()
         self._fork_server.close()
 
     def _go_on_stopping(self) -> None:
