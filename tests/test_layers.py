@@ -44,7 +44,7 @@ PURE = FOUNDATION
 IMPURE_MODULES = {"twisted", "sqlite3", "apsw", "socket", "time", "os", "random", "secrets", "threading", "asyncio"}
 CALLS_OF_THE_CLOCK = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 
-OPTIONAL_DRIVERS = {"psycopg", "postgres", "pypdf"}
+OPTIONAL_DRIVERS = {"prometheus_client", "psycopg", "postgres", "pypdf"}
 """Drivers that need not be installed, and what is loaded with them."""
 LAZY = "app/cli"
 """A call of the command line takes under half a second, so each command imports only what it needs."""

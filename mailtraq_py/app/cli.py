@@ -38,6 +38,7 @@ _COMMANDS = {
     "policy": "cli_history:policy",
     "reload": "cli_server:reload",
     "queue": "cli_state:queue",
+    "status": "cli_status:status",
     "index": "cli_index:index",
     "verify": "cli_upkeep:verify",
     "backup": "cli_upkeep:backup",

@@ -26,7 +26,7 @@ class Commons:
 
     `secret` is known to all workers, and to nobody after them. `keeps_house` says whether this process works on the
     outbound queue and forgets what is old, which one does for all. `is_our_turn` says of a service whether this process
-    may accept a connection before others have had the chance. `peers` are the store's.
+    may accept a connection before others have had the chance. `peers` are the store's. `process` is its name.
     """
 
     counts: IConnectionCounts = field(default_factory=ConnectionCounts)
@@ -35,3 +35,4 @@ class Commons:
     keeps_house: bool = True
     is_our_turn: Callable[[str], bool] = _nobody_else
     peers: Peers | None = None
+    process: str = "server"

@@ -36,6 +36,7 @@ _SERVER_KEYS = (
     "limits",
     "timeouts",
     "history",
+    "metrics",
     "deleted",
 )
 _SERVICE_KEYS = ("role", "listen", "tls", "max_connections", "max_connections_per_address")

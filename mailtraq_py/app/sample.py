@@ -100,6 +100,10 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 # keep_seconds = 1209600            # 14 days; 0 keeps nothing
 # max_octets = 268435456            # the oldest goes first
 
+[metrics]
+# For Prometheus, on http://ADDRESS/metrics (needs mailtraq_py[metrics]); `mailtraq status` shows the same.
+# listen = ""                       # "127.0.0.1:9585"; whoever reaches it reads it; "": none
+
 [deleted]
 # Expunged messages and deleted mailboxes: `mailtraq restore` brings them back, and their owner sees them in IMAP.
 # keep_seconds = 604800             # 7 days; 0: what is deleted is gone at once

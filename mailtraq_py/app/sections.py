@@ -171,6 +171,12 @@ class Deleted(Table, frozen=True):
     min_free_octets: Count = 268_435_456
 
 
+class Metrics(Table, frozen=True):
+    """[metrics]"""
+
+    listen: NextHop = ""
+
+
 class Barring(Table, frozen=True):
     """[barring]"""
 
@@ -386,6 +392,7 @@ class Keys(Table, frozen=True):
     timeouts: Timeouts = Timeouts()
     search: Search = Search()
     history: History = History()
+    metrics: Metrics = Metrics()
     deleted: Deleted = Deleted()
     barring: Barring = Barring()
     recipients: Recipients = Recipients()

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -24,7 +25,10 @@ from .binding import BoundSocket, close_all
 from .build import InForce, Server, deleted_settings
 from .commons import Commons
 from .config import Configuration
+from .listen import parse_listen
 from .listfiles import ListFiles
+from .metrics import MetricsServer
+from .pulse import Pulse
 from .reload import IGoverned
 
 # Allocations less releases before the youngest are looked through; Python's own is 700, 10, 10.
@@ -68,6 +72,8 @@ class Serving:
         self._number = number
         self._ports: list[IListeningPort] = []
         self._server: Server | None = None
+        self._pulse: Pulse | None = None
+        self._metrics: MetricsServer | None = None
 
     @property
     def server(self) -> Server:
@@ -125,7 +131,27 @@ class Serving:
             self._ports.append(port)
         close_all(self._bound)
         self._bound = []
+        self._take_pulse(store)
         _spare_the_collector()
+
+    def _take_pulse(self, store: Store) -> None:
+        location, listen = self._configuration.location, self._configuration.keys.metrics.listen
+        # A writer that is shared is told of once.
+        speaks = self._commons.keeps_house or not location.store_url.startswith("sqlite:")
+        pulse = self._pulse = Pulse(
+            self._commons.process, store, location.data_dir, self._reactor, self._clock, speaks
+        )
+        pulse.start()
+        if listen and self._commons.keeps_house:
+            try:
+                self._metrics = MetricsServer(parse_listen(listen), location.data_dir)
+            except ImportError:
+                self._log_no_metrics(listen, "pip install mailtraq_py[metrics]")
+            except OSError as error:
+                self._log_no_metrics(listen, error.strerror or str(error))
+
+    def _log_no_metrics(self, listen: str, reason: str) -> None:
+        self.log.error("metrics-failed", event="metrics-failed", address=listen, reason=reason)
 
     def judged(
         self, configuration: Configuration, lists: ListFiles, number: int
@@ -140,8 +166,12 @@ class Serving:
     async def stop(self, grace_seconds: float) -> None:
         """Accept nothing more; sessions and deliveries may end within the grace; then close the store."""
         close_all(self._bound)
+        if self._metrics is not None:
+            await deferToThread(self._metrics.close)
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        if self._pulse is not None:
+            self._pulse.stop()
         if self._server is not None:
             await self._server.stop(grace_seconds)
 

@@ -90,7 +90,13 @@ class Worker:
             socket.socket(fileno=self._writer), begin.workers, self._number == 1, self._writer_lost
         )
         commons = Commons(
-            counts, MaildropLocks(self._maildrops), begin.secret, self._number == 1, counts.has_least, peers
+            counts,
+            MaildropLocks(self._maildrops),
+            begin.secret,
+            self._number == 1,
+            counts.has_least,
+            peers,
+            f"worker-{self._number}",
         )
         bound = [
             BoundSocket(service, socket.socket(fileno=descriptor))

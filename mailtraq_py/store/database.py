@@ -32,7 +32,8 @@ from .operations import READS
 from .sql.rows import Written
 from .sqlite import Connections
 from .workers import Workers
-from .writer import Outcome, Writer, WriterMetrics
+from .writer import Outcome, Writer
+from .writermetrics import WriterMetrics
 
 MAX_WAITING_OPERATIONS = 10_000
 MAX_WAITING_OCTETS = 64 * 1024 * 1024

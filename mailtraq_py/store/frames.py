@@ -33,7 +33,8 @@ from mailtraq_py.interfaces.failures import (
 from .operations import WRITES
 from .sql.accounts import Missing, Taken
 from .sql.rows import Written
-from .writer import Outcome, WriterMetrics
+from .writer import Outcome
+from .writermetrics import WriterMetrics
 
 FAILURES: dict[str, type[Exception]] = {
     kind.__name__: kind

@@ -43,7 +43,8 @@ from .sql.notices import parse_change
 from .sql.rows import Written
 from .sqlite import Connections
 from .workers import Workers
-from .writer import Outcome, WriterMetrics
+from .writer import Outcome
+from .writermetrics import WriterMetrics
 
 _READ_OCTETS = 256 * 1024
 _PIECES_MAX = 64

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import apsw
@@ -31,6 +30,7 @@ from .sql.notices import add_notices
 from .sql.rows import Written
 from .sqlite import BUSY_MILLISECONDS, PAGE_OCTETS, Connections
 from .turnstile import Turnstile
+from .writermetrics import WriterMetrics
 
 Call = tuple[str, tuple[object, ...]]
 Outcome = Written | Exception
@@ -43,20 +43,6 @@ CHECKPOINT_PAGES = 16 * 1024 * 1024 // PAGE_OCTETS
 SLICE_SECONDS = 0.02
 # As many rows as the longest statement takes (`sql/rows.py`), and below a slice's time.
 _TOGETHER_MAX = 64
-
-
-@dataclass(slots=True)
-class WriterMetrics:
-    """What the writer did so far. Written by its thread, read by any."""
-
-    operations: int = 0
-    batches: int = 0
-    largest_batch: int = 0
-    commit_seconds: float = 0.0
-    longest_commit_seconds: float = 0.0
-    failures: int = 0
-    checkpoints: int = 0
-    wal_pages: int = 0
 
 
 class _TransactionLost(Exception):
@@ -117,11 +103,7 @@ class Writer:
         seconds = self._monotonic() - started
         metrics = self.metrics
         count = sum(1 for outcome in outcomes if outcome is not None)
-        metrics.operations += count
-        metrics.batches += 1
-        metrics.largest_batch = max(metrics.largest_batch, count)
-        metrics.commit_seconds += seconds
-        metrics.longest_commit_seconds = max(metrics.longest_commit_seconds, seconds)
+        metrics.note(count, seconds)
         metrics.failures += sum(1 for outcome in outcomes if isinstance(outcome, Exception))
         return outcomes
 

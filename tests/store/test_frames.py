@@ -32,7 +32,7 @@ from mailtraq_py.store.frames import (
 from mailtraq_py.store.operations import WRITES
 from mailtraq_py.store.sql.acceptance import Copy, Entry, PreparedContent, QueueRow
 from mailtraq_py.store.sql.rows import Written
-from mailtraq_py.store.writer import WriterMetrics
+from mailtraq_py.store.writermetrics import WriterMetrics
 
 ENTRY = Entry(
     "A1",
