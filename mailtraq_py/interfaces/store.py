@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from zope.interface import Attribute, Interface
 
-from mailtraq_py.mail.changes import Change, MailboxDelta, MessageState
+from mailtraq_py.mail.changes import Change, MailboxDelta, MessageState, StateRun
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.search import SearchKey
 from mailtraq_py.mail.sorting import SortCriterion
@@ -265,16 +265,26 @@ class Copied:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """
-    What STORE did: the new states, and the UIDs whose MODSEQ was above UNCHANGEDSINCE.
+    What STORE did: the states as they are now, and the UIDs whose MODSEQ was above UNCHANGEDSINCE. States come in runs,
+    rising, because most often a whole mailbox is a few of them.
 
     Who knew all of the mailbox up to the MODSEQ `since` knows all up to `until` with these states: nothing else changed
     in between. Where something did, the two are the same.
     """
 
-    states: tuple[MessageState, ...]
+    runs: tuple[StateRun, ...]
     modified: UIDSet
     since: int = 0
     until: int = 0
+
+    @property
+    def states(self) -> tuple[MessageState, ...]:
+        """The states one by one."""
+        return tuple(
+            MessageState(uid, mod_seq, flags)
+            for low, high, mod_seq, flags in self.runs
+            for uid in range(low, high + 1)
+        )
 
 
 class IMailboxes(Interface):

@@ -65,6 +65,15 @@ class MessageState(NamedTuple):
     flags: frozenset[str]
 
 
+class StateRun(NamedTuple):
+    """Messages of neighbouring UIDs, all of them there, that have the same flags and MODSEQ."""
+
+    low: int
+    high: int
+    mod_seq: int
+    flags: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class MailboxDelta:
     """

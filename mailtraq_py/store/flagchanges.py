@@ -10,7 +10,6 @@ useless, and they are dropped.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mailtraq_py.mail.uidset import EMPTY, UIDSet
@@ -24,7 +23,7 @@ class _Change(NamedTuple):
 
     since: int
     until: int
-    uids: Sequence[int]
+    uids: UIDSet
 
 
 class FlagChanges:
@@ -33,7 +32,7 @@ class FlagChanges:
     def __init__(self) -> None:
         self._mailboxes: OrderedDict[int, deque[_Change]] = OrderedDict()
 
-    def note(self, mailbox_id: int, since: int, until: int, uids: Sequence[int]) -> None:
+    def note(self, mailbox_id: int, since: int, until: int, uids: UIDSet) -> None:
         """
         Flags were changed, and that is committed.
 
@@ -67,4 +66,4 @@ class FlagChanges:
         changes = self._mailboxes.get(mailbox_id)
         if changes is None or changes[-1].until != until or changes[0].since > since:
             return None
-        return UIDSet.from_numbers({uid for change in changes if change.until > since for uid in change.uids})
+        return UIDSet.from_ranges(pair for change in changes if change.until > since for pair in change.uids.ranges)

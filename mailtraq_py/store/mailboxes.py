@@ -33,7 +33,7 @@ from mailtraq_py.interfaces.store import (
     NewMessage,
     Stored,
 )
-from mailtraq_py.mail.changes import MailboxDelta, MessageState
+from mailtraq_py.mail.changes import MailboxDelta, MessageState, StateRun
 from mailtraq_py.mail.flags import StoreOperation, bits, from_bits, keywords
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
 from mailtraq_py.mail.search import All, And, SearchKey, UIDs
@@ -315,27 +315,27 @@ class Mailbox:
     ) -> Stored:
         """See `IMailbox`."""
         self._must_be_writable()
-        states: list[MessageState] = []
+        runs: list[StateRun] = []
         modified: list[int] = []
         words = keywords(flags)
         is_plain = not words and len(uids.ranges) < _STORE_SLICE_BY_ROW
         limit = _STORE_SLICE if is_plain else _STORE_SLICE_BY_ROW
         since = until = 0
         while uids:
-            rows, changed, after, before, now, last_change = await self._database.run(
+            found, changed, after, before, now, last_change = await self._database.run(
                 "store_flags", self.id, uids.ranges, operation.value, bits(flags), words, unchanged_since, limit
             )
-            states.extend(_states(rows))
+            runs.extend(StateRun(low, high, mod_seq, _flags(*kind)) for low, high, mod_seq, *kind in found)
             modified.extend(changed)
             if now > before:
-                uids_changed = [row[0] for row in rows if row[1] == now]
-                self._shelf.flag_changes.note(self.id, last_change, now, uids_changed)
+                changed_now = UIDSet.from_ranges((row[0], row[1]) for row in found if row[2] == now)
+                self._shelf.flag_changes.note(self.id, last_change, now, changed_now)
             # Between two slices somebody else may have changed the mailbox.
             since, until = (before, now) if not until else (since if until == before else now, now)
             if not after:
                 break
             uids = _after(uids, after)
-        return Stored(tuple(states), UIDSet.from_numbers(modified), since, until)
+        return Stored(tuple(runs), UIDSet.from_numbers(modified), since, until)
 
     async def expunge(self, uids: UIDSet | None) -> UIDSet:
         """See `IMailbox`."""

@@ -15,7 +15,7 @@ class FlagChangesTests(SynchronousTestCase):
         """Three changes that follow one another."""
         self.changes = FlagChanges()
         for since, until, uids in ((10, 11, [1, 2]), (11, 15, [2, 7]), (15, 16, [3])):
-            self.changes.note(1, since, until, uids)
+            self.changes.note(1, since, until, UIDSet.from_numbers(uids))
 
     def ask(self, since: int, until: int) -> list[int] | None:
         """Of mailbox 1."""
@@ -42,18 +42,18 @@ class FlagChangesTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         """A change from elsewhere makes what was before it useless."""
-        self.changes.note(1, 18, 19, [9])
+        self.changes.note(1, 18, 19, UIDSet(((9, 9),)))
         self.assertIsNone(self.ask(15, 19))
         self.assertEqual([9], self.ask(18, 19))
 
     def test_bounds(self) -> None:
         """A large change is not kept, nor are more mailboxes than so many; the others stay."""
-        self.changes.note(1, 16, 17, range(UIDS_MAX - 1))
+        self.changes.note(1, 16, 17, UIDSet(((1, UIDS_MAX - 1),)))
         self.assertIsNone(self.ask(11, 17))
         self.assertEqual(UIDS_MAX - 1, len(self.ask(16, 17) or ()))
-        self.changes.note(1, 17, 18, range(UIDS_MAX + 1))
+        self.changes.note(1, 17, 18, UIDSet(((1, UIDS_MAX + 1),)))
         self.assertIsNone(self.ask(17, 18))
         for mailbox in range(2, MAILBOXES_MAX + 3):
-            self.changes.note(mailbox, 1, 2, [1])
+            self.changes.note(mailbox, 1, 2, UIDSet(((1, 1),)))
         self.assertIsNone(self.changes.changed_since(2, 1, 2))
         self.assertIsNotNone(self.changes.changed_since(MAILBOXES_MAX + 2, 1, 2))

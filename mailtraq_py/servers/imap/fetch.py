@@ -127,7 +127,7 @@ async def _mark_seen(dialogue: Dialogue, rows: Sequence[Row]) -> dict[int, Messa
         return {}
     selection = dialogue.selected
     stored = await selection.mailbox.store(UIDSet.from_numbers(unseen), StoreOperation.ADD, frozenset((SEEN,)))
-    selection.view.mark_told(stored.states, stored.since, stored.until)
+    selection.view.mark_told(stored.runs, stored.since, stored.until)
     return {state.uid: state for state in stored.states}
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailtraq_py.interfaces.store import MailboxStatus
-from mailtraq_py.mail.changes import MessageState
+from mailtraq_py.mail.changes import MessageState, StateRun
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.wire.imap import commands, responses
 from mailtraq_py.wire.imap.tokens import NUMBER_MAX
@@ -20,12 +20,23 @@ from mailtraq_py.wire.imap.tokens import NUMBER_MAX
 from .dialogue import Dialogue
 
 STATES_AT_ONCE = 2000
+RUN_COSTS = 10  # as much as so many states
 NOT_ENABLED = "enable QRESYNC first"
 
 
-async def send_states(dialogue: Dialogue, states: Sequence[MessageState], by_uid: bool, silent: bool = False) -> None:
+async def send_states(dialogue: Dialogue, states: Sequence[MessageState], by_uid: bool) -> None:
+    """Tell states of messages, and let others have their turn in between."""
+    view = dialogue.selected.view
+    for start in range(0, len(states), STATES_AT_ONCE):
+        if start:
+            await dialogue.breathe()
+        updates = view.numbered(states[start : start + STATES_AT_ONCE])
+        dialogue.core.send(responses.flag_updates(updates, view.first_recent, by_uid, dialogue.condstore))
+
+
+async def send_runs(dialogue: Dialogue, runs: Sequence[StateRun], by_uid: bool, silent: bool) -> None:
     """
-    Tell states of messages, and let others have their turn in between.
+    As `send_states`, for what a STORE did.
 
     Args:
         silent: no flags are asked for; MODSEQs are told to who has enabled them (RFC 7162 3.1.3, 3.2.4).
@@ -33,14 +44,23 @@ async def send_states(dialogue: Dialogue, states: Sequence[MessageState], by_uid
     view, condstore = dialogue.selected.view, dialogue.condstore
     if silent and not condstore:
         return
-    for start in range(0, len(states), STATES_AT_ONCE):
-        if start:
+    waiting = 0
+    for number, run in view.numbered_runs(runs, STATES_AT_ONCE):
+        for part, recent in _by_recency(run, view.first_recent):
+            dialogue.core.send(
+                responses.run_update(number + part.low - run.low, part, recent, by_uid, condstore, silent)
+            )
+        waiting += run.high - run.low + RUN_COSTS
+        if waiting >= STATES_AT_ONCE:
+            waiting = 0
             await dialogue.breathe()
-        updates = view.numbered(states[start : start + STATES_AT_ONCE])
-        if silent:
-            dialogue.core.send(responses.mod_seq_updates(updates))
-        else:
-            dialogue.core.send(responses.flag_updates(updates, view.first_recent, by_uid, condstore))
+
+
+def _by_recency(run: StateRun, first_recent: int) -> list[tuple[StateRun, bool]]:
+    """A run, cut where messages begin to be \\Recent."""
+    if not run.low < first_recent <= run.high:
+        return [(run, run.low >= first_recent)]
+    return [(run._replace(high=first_recent - 1), False), (run._replace(low=first_recent), True)]
 
 
 async def changed_uids(dialogue: Dialogue, command: commands.Fetch, uids: UIDSet) -> UIDSet:

@@ -13,7 +13,7 @@ from mailtraq_py.wire.imap.sequence import SequenceSet
 from mailtraq_py.wire.imap.tokens import BadCommand
 
 from .dialogue import Dialogue
-from .resync import send_states
+from .resync import send_runs
 
 READ_ONLY = "the mailbox is selected read-only"
 RECOVERABLE = "deleted messages can only be looked at, copied and moved to other mailboxes"
@@ -87,8 +87,8 @@ async def store(dialogue: Dialogue, command: commands.Store) -> None:
             # What others changed before is told, even with .SILENT.
             await selection.refresh()
         stored = await selection.mailbox.store(uids, command.operation, command.flags, command.unchanged_since)
-        view.mark_told(stored.states, stored.since, stored.until)
-        await send_states(dialogue, stored.states, command.by_uid, command.silent)
+        view.mark_told(stored.runs, stored.since, stored.until)
+        await send_runs(dialogue, stored.runs, command.by_uid, command.silent)
         if stored.modified:
             failed = stored.modified if command.by_uid else UIDSet(tuple(view.number_ranges(stored.modified)))
             code = f"MODIFIED {failed}"

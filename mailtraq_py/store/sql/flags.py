@@ -41,9 +41,9 @@ def store_flags(
         operation: a value of StoreOperation.
 
     Returns:
-        (rows (uid, mod_seq, flags, keywords) as they are now, UIDs that were changed since `unchanged_since`, UID to
-        go on after or 0 when the set is done, the mailbox's highest MODSEQ before and after, and before it the MODSEQ
-        of the last change that was no new message).
+        (runs (low, high, mod_seq, flags, keywords) as they are now, UIDs that were changed since `unchanged_since`, UID
+        to go on after or 0 when the set is done, the mailbox's highest MODSEQ before and after, and before it the
+        MODSEQ of the last change that was no new message).
     """
     ledger = Ledger(cursor)
     mailbox = ledger.mailbox(mailbox_id)
@@ -59,17 +59,21 @@ def store_flags(
     keep, add = _masks(StoreOperation(operation), bits)
     # What becomes of flags, by what they were: a whole mailbox shares a few sets.
     becomes: dict[Row, tuple[int, str]] = {}
-    for old, count in Counter(map(_FLAGS_OF, rows)).items():
+    kinds = Counter(map(_FLAGS_OF, rows))
+    for old, count in kinds.items():
         new = (old[0] & keep | add, _keywords(StoreOperation(operation), old[1], keywords))
         if new != old:
             becomes[old] = new
             mailbox.unseen += count * ((old[0] & SEEN_BIT) - (new[0] & SEEN_BIT))
             mailbox.deleted += count * ((new[0] & DELETED_BIT) - (old[0] & DELETED_BIT)) // DELETED_BIT
     mod_seq = ledger.touch(mailbox) if becomes else 0
-    states = [(row[0], mod_seq, *becomes[row[2:]]) if row[2:] in becomes else row for row in rows]
     by_row: list[Row] = []
     if any(new[1] != old[1] for old, new in becomes.items()):
-        by_row = [(mailbox_id, *new) for old, new in zip(rows, states, strict=True) if new[3] != old[3]]
+        by_row = [
+            (mailbox_id, row[0], mod_seq, *becomes[row[2:]])
+            for row in rows
+            if row[2:] in becomes and becomes[row[2:]][1] != row[3]
+        ]
     if any(new[0] != old[0] for old, new in becomes.items()):
         bound = _ANY_MOD_SEQ if unchanged_since is None else unchanged_since
         for low, high in UIDSet(tuple(ranges)).intersection(UIDSet(((rows[0][0], rows[-1][0]),))).ranges:
@@ -85,7 +89,29 @@ def store_flags(
         "WHERE mailbox_id = given.column1 AND uid = given.column2",
         by_row,
     )
-    return Written((states, modified, goes_on, before, mailbox.highest_mod_seq, last_change), ledger.write())
+    runs = _runs(rows, mod_seq, becomes, len(kinds) == 1)
+    return Written((runs, modified, goes_on, before, mailbox.highest_mod_seq, last_change), ledger.write())
+
+
+def _runs(rows: Sequence[Row], mod_seq: int, becomes: dict[Row, tuple[int, str]], all_alike: bool) -> list[Row]:
+    """What rows (uid, mod_seq, flags, keywords) are now, neighbours in the same state as one."""
+    first, last = rows[0], rows[-1]
+    if all_alike and becomes and last[0] - first[0] == len(rows) - 1:
+        return [(first[0], last[0], mod_seq, *becomes[first[2:]])]
+    runs: list[Row] = []
+    low, high = 0, -1
+    state: Row = ()
+    for row in rows:
+        old = row[2:]
+        now = (mod_seq, *becomes[old]) if old in becomes else row[1:]
+        if row[0] == high + 1 and now == state:
+            high = row[0]
+            continue
+        if low:
+            runs.append((low, high, *state))
+        low, high, state = row[0], row[0], now
+    runs.append((low, high, *state))
+    return runs
 
 
 def _masks(operation: StoreOperation, bits: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 
-from mailtraq_py.mail.changes import MessageState
+from mailtraq_py.mail.changes import MessageState, StateRun
 from mailtraq_py.mail.flags import RECENT, SYSTEM_FLAGS
 from mailtraq_py.mail.uidset import Range, UIDSet
 
@@ -153,11 +153,26 @@ def flag_updates(
     return b"".join(map(line.__mod__, zip(*columns, strict=True)))
 
 
-def mod_seq_updates(updates: Iterable[tuple[int, MessageState]]) -> bytes:
-    """FETCH responses for a STORE that asked for no flags: UID and MODSEQ alone (RFC 7162 3.1.3)."""
-    return b"".join(
-        [b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number, uid, mod_seq) for number, (uid, mod_seq, _) in updates]
-    )
+def run_update(number: int, run: StateRun, recent: bool, with_uid: bool, with_mod_seq: bool, silent: bool) -> bytes:
+    """
+    FETCH responses of neighbours.
+
+    Args:
+        number: of the first one.
+        recent: whether they are \\Recent.
+        with_uid: see `flag_updates`, as for `with_mod_seq`.
+        silent: no flags are asked for (RFC 7162 3.1.3).
+    """
+    items = [b"UID %d"] if with_uid or with_mod_seq else []
+    if with_mod_seq:
+        items.append(b"MODSEQ (%d)" % run.mod_seq)
+    if not silent:
+        items.append(b"FLAGS " + flag_list(run.flags, recent).replace(b"%", b"%%"))
+    line = b"* %d FETCH (" + b" ".join(items) + b")\r\n"
+    numbers: Iterable[int] = range(number, number + run.high - run.low + 1)
+    if not (with_uid or with_mod_seq):
+        return b"".join(map(line.__mod__, numbers))
+    return b"".join(map(line.__mod__, zip(numbers, range(run.low, run.high + 1), strict=True)))
 
 
 def list_line(word: str, attributes: Sequence[str], name: str) -> bytes:

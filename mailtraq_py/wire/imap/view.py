@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from mailtraq_py.mail.changes import MailboxDelta, MessageState
+from mailtraq_py.mail.changes import MailboxDelta, MessageState, StateRun
 from mailtraq_py.mail.uidset import EMPTY, Range, UIDSet
 
 from . import responses
@@ -133,6 +133,15 @@ class View:
         numbers = self._map.numbers_of([state[0] for state in states])
         return [pair for pair in zip(numbers, states, strict=True) if pair[0]]
 
+    def numbered_runs(self, runs: Iterable[StateRun], at_most: int) -> Iterator[tuple[int, StateRun]]:
+        """Runs with the number of their first message, in pieces; what the client does not know of is left out."""
+        for low, high, mod_seq, flags in runs:
+            for first, last in self._map.number_ranges(UIDSet(((low, high),))):
+                for number in range(first, last + 1, at_most):
+                    uid = self._map.uid_at(number - 1)
+                    count = min(at_most, last - number + 1)
+                    yield number, StateRun(uid, uid + count - 1, mod_seq, flags)
+
     # -- news ------------------------------------------------------------------------------------------
 
     def absorb(self, delta: MailboxDelta) -> None:
@@ -161,7 +170,7 @@ class View:
             if self._told:
                 self._told = {uid: told for uid, told in self._told.items() if told > mod_seq}
 
-    def mark_told(self, states: Sequence[MessageState], since: int = 0, until: int = 0) -> None:
+    def mark_told(self, runs: Sequence[StateRun], since: int = 0, until: int = 0) -> None:
         """
         The client heard of these already, or asked not to (.SILENT).
 
@@ -172,7 +181,7 @@ class View:
         if follows and not self._changed:
             self._move_to(until)
             return
-        told = {uid: mod_seq for uid, mod_seq, _ in states}
+        told = {uid: mod_seq for low, high, mod_seq, _ in runs for uid in range(low, high + 1)}
         if follows:
             self._move_to(until)
         else:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.mail.changes import MailboxDelta, MessageState
+from mailtraq_py.mail.changes import MailboxDelta, MessageState, StateRun
 from mailtraq_py.mail.uidset import EMPTY, UIDSet
 from mailtraq_py.wire.imap.sequence import parse_sequence_set
 from mailtraq_py.wire.imap.tokens import BadCommand
@@ -116,7 +116,7 @@ class ViewTests(SynchronousTestCase):
 
     def test_own_changes(self) -> None:
         """What STORE told (or kept silent on purpose) is not told again; a later change is."""
-        self.view.mark_told([MessageState(2, 11, FLAGS)])
+        self.view.mark_told([StateRun(2, 2, 11, FLAGS)])
         self.view.absorb(delta(11, changed=(2,)))
         self.assertFalse(self.view.has_news)
         self.view.absorb(delta(12, changed=(2,)))
@@ -124,12 +124,12 @@ class ViewTests(SynchronousTestCase):
 
     def test_own_change_follows(self) -> None:
         """A change of one's own right after what the view knows moves it on; after anything else it does not."""
-        own = (MessageState(2, 11, FLAGS),)
+        own = (StateRun(2, 2, 11, FLAGS),)
         before = self.view.mod_seq
         self.view.mark_told(own, before + 1, before + 2)
         self.assertEqual(self.view.mod_seq, before)
         self.view.absorb(delta(before + 1, (2, 3)))
-        self.view.mark_told((MessageState(2, before + 2, FLAGS),), before + 1, before + 2)
+        self.view.mark_told((StateRun(2, 2, before + 2, FLAGS),), before + 1, before + 2)
         self.assertEqual((self.view.mod_seq, self.view.heard_mod_seq), (before + 2, before))
         self.assertEqual(self.view.tell(expunges=True), b"* 3 FETCH (FLAGS (\\Seen))\r\n")
         self.assertEqual(self.view.heard_mod_seq, before + 2)
