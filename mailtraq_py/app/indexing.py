@@ -17,6 +17,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from mailtraq_py.store.attachments import AttachmentLimits
+from mailtraq_py.store.searchindex import SearchIndexes
 
 from .config import Configuration
 from .indexer import IndexerTask
@@ -127,3 +128,12 @@ def indexer_task(configuration: Configuration) -> IndexerTask:
         settings.attachment_seconds,
     )
     return IndexerTask(location.store_url, str(location.data_dir), limits)
+
+
+def forget_indexes(configuration: Configuration) -> None:
+    """Remove all indexes of an installation that wants none, because nobody would take out of them what is deleted."""
+    indexes = SearchIndexes(configuration.data_dir / "search")
+    if indexes.folder.exists() and indexes.take():
+        for account_id in set.union(*indexes.present()):
+            indexes.remove(account_id)
+        indexes.release()

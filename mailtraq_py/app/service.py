@@ -39,7 +39,7 @@ from .certificates import read_certificates
 from .commons import Commons
 from .config import Configuration, ConfigurationError
 from .hosted import hosted
-from .indexing import IndexerProcess, indexer_task
+from .indexing import IndexerProcess, forget_indexes, indexer_task
 from .judging import judge
 from .listfiles import ListFiles
 from .location import StoreUnusable
@@ -207,6 +207,8 @@ class MailService(Service):
         if self.configuration.keys.search.enabled:
             self._indexer = IndexerProcess(indexer_task(self.configuration), self._reactor)
             self._indexer.start()
+        else:
+            forget_indexes(self.configuration)
         for warning in self.warnings:
             self.log.warn("warning", event="warning", reason=warning)
         self.log.info("ready", event="ready", version=__version__, process=os.getpid())

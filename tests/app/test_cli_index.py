@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import mailbox
 
+from mailtraq_py.app.config import load
+from mailtraq_py.app.indexing import forget_indexes
 from mailtraq_py.store.searchindex import SearchIndexes
 
 from .installation import InstallationTestCase
@@ -43,6 +45,12 @@ class IndexTests(InstallationTestCase):
         """An account that is not there."""
         self.mailtraq("index", "rebuild", "bob@here.example", code=1)
         self.mailtraq("index", "status", "bob@here.example", code=1)
+
+    def test_not_wanted(self) -> None:
+        """A server that keeps no index removes what there is."""
+        self.mailtraq("index", "rebuild", "alice@here.example")
+        forget_indexes(load(self.file))
+        self.assertEqual(SearchIndexes(self.folder / "var" / "search").present(), (set(), set()))
 
     def test_gone_with_a_restore(self) -> None:
         """A backup has no index, and a restored store none of the mail that was there before."""

@@ -78,7 +78,7 @@ class IndexCase(SynchronousTestCase):
         self.data_dir = tempfile.mkdtemp(prefix="index-")
         self.addCleanup(shutil.rmtree, self.data_dir)
         kept = DeletedSettings(keep_seconds=86400.0)
-        self.store = Store(f"sqlite:{self.data_dir}/mail.db", self.data_dir, deleted=kept)
+        self.store = Store(self.url(), self.data_dir, deleted=kept)
         run_now(self.store.start())
         self.addCleanup(lambda: run_now(self.store.close()))
         run_now(self.store.administration.add_domain("x.example"))
@@ -87,6 +87,10 @@ class IndexCase(SynchronousTestCase):
         self.assertTrue(self.store.indexes.take())
         self.addCleanup(self.store.indexes.release)
         self.indexing = self.new_indexing()
+
+    def url(self) -> str:
+        """Of the store."""
+        return f"sqlite:{self.data_dir}/mail.db"
 
     def new_indexing(self) -> Indexing:
         """As a process that has just begun."""
@@ -157,6 +161,8 @@ _keys = st.recursive(
 class SameTests(IndexCase):
     """With the index or without it."""
 
+    examples = 150
+
     def test_same(self) -> None:
         """Whatever is asked of whatever mail, also where a part of it is not indexed yet."""
         chance = random.Random(4)
@@ -168,12 +174,17 @@ class SameTests(IndexCase):
         self.append(*messages[32:])
         self.assertEqual((32, 32), self.counts())
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=self.examples, deadline=None)
         @given(_keys)
         def same(key: SearchKey) -> None:
             self.assertEqual(self.search_directly(key), self.search(key), key)
 
         same()
+
+
+
+class SliceTests(IndexCase):
+    """Pieces of what is there."""
 
     def test_slices_of_subjects(self) -> None:
         """What stands in a subject is found by any piece of it."""
@@ -348,9 +359,10 @@ class DamageTests(IndexCase):
         self.assertEqual([], list(self.store.verification().damages()))
 
     def test_lost(self) -> None:
-        """The file was removed, with its log or without."""
-        self.path.unlink()
-        self.is_whole_again()
+        """The file was removed, with its log or without; or the log alone, where all of it was."""
+        for lost in index_files(self.path):
+            lost.unlink()
+            self.is_whole_again()
         for path in index_files(self.path):
             path.unlink(missing_ok=True)
         self.is_whole_again()

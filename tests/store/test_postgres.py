@@ -13,7 +13,7 @@ from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.store import Store
 from tests.postgres import NAME, cluster, fresh
 
-from . import contract, deletedcontract, test_decisions, test_resolution
+from . import contract, deletedcontract, test_decisions, test_indexing, test_resolution
 
 
 class _InRows:
@@ -64,6 +64,16 @@ class RestoreServed(_Served, deletedcontract.RestoreContract):
 
 class SearchServed(_Served, contract.SearchContract):
     """Search."""
+
+
+class IndexAtOnce(test_indexing.SameTests):
+    """Search with the index, which is files of each host beside the shared database."""
+
+    examples = 15
+
+    def url(self) -> str:
+        """Of the store."""
+        return fresh()
 
 
 class QueueServed(_Served, contract.QueueContract):
