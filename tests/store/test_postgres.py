@@ -13,7 +13,7 @@ from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.store import Store
 from tests.postgres import NAME, cluster, fresh
 
-from . import contract, deletedcontract, test_decisions, test_indexing, test_resolution
+from . import contract, deletedcontract, test_decisions, test_indexing, test_resolution, test_staging
 
 
 class _InRows:
@@ -102,6 +102,10 @@ class ListsAtOnce(_AtOnce, test_resolution.ListTests):
 
 class MailboxListsAtOnce(_AtOnce, test_resolution.MailboxListsTests):
     """Black and white lists."""
+
+
+class StagingAtOnce(_AtOnce, test_staging.StagingTests):
+    """COPY, MOVE and RENAME of many."""
 
 
 class Decisions(test_decisions.DecisionTests):
