@@ -294,6 +294,21 @@ class MessageTests(SessionCase):
         self.assertEqual(len(lines), 1102 * 3 + 1)
         self.assertEqual(len(ask(self.play, "STORE 1:* +FLAGS (x)")), 1104)
 
+    def test_store_some_recent(self) -> None:
+        """Neighbours in the same state of which only some are \\Recent in this session."""
+        self.house.deliver(MESSAGE)
+        play = self.house.log_in("INBOX")
+        self.assertEqual(
+            ask(play, "UID STORE 2:* +FLAGS.SILENT (\\Seen)") + ask(play, "STORE 2:* +FLAGS (\\Seen)"),
+            [
+                "OK stored",
+                "* 2 FETCH (FLAGS (\\Seen))",
+                "* 3 FETCH (FLAGS (\\Seen))",
+                "* 4 FETCH (FLAGS (\\Seen \\Recent))",
+                "OK stored",
+            ],
+        )
+
     def test_store(self) -> None:
         """RFC 3501 6.4.6: told unless silent; the client's own change is not told again."""
         self.assertEqual(

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail.changes import MailboxDelta, MessageState, StateRun
 from mailtraq_py.mail.uidset import EMPTY, UIDSet
+from mailtraq_py.wire.imap import responses
 from mailtraq_py.wire.imap.sequence import parse_sequence_set
 from mailtraq_py.wire.imap.tokens import BadCommand
 from mailtraq_py.wire.imap.uidmap import UIDMap
@@ -54,6 +55,37 @@ class UIDMapTests(SynchronousTestCase):
         """A mailbox of 100,000 is one run."""
         places = UIDMap.from_uids(UIDSet(((5, 100_004),)))
         self.assertEqual(list(places.ranges()), [(5, 100_004)])
+
+
+class RunTests(SynchronousTestCase):
+    """Runs of messages in the same state."""
+
+    @given(UIDS, st.integers(1, 5))
+    def test_numbered(self, uids: list[int], at_most: int) -> None:
+        """Every message that the client knows of has its number, in pieces of so many; others are left out."""
+        there = UIDSet.from_numbers([*uids, 70, 71])
+        runs = [StateRun(low, high, low, FLAGS) for low, high in there.ranges]
+        view = View(UIDSet.from_numbers(uids), 1, 1)
+        pieces = list(view.numbered_runs(runs, at_most))
+        self.assertTrue(all(run.high - run.low < at_most and run.flags == FLAGS for _, run in pieces))
+        numbered = [(number + uid - run.low, uid) for number, run in pieces for uid in range(run.low, run.high + 1)]
+        self.assertEqual(numbered, list(enumerate(uids, 1)))
+
+    def test_printed(self) -> None:
+        """One response each; what a client has enabled is among it."""
+        run = StateRun(7, 8, 9, frozenset(("\\Seen", "50%")))
+        self.assertEqual(
+            responses.run_update(3, run, False, False, False, False),
+            b"* 3 FETCH (FLAGS (\\Seen 50%))\r\n* 4 FETCH (FLAGS (\\Seen 50%))\r\n",
+        )
+        self.assertEqual(
+            responses.run_update(3, run._replace(high=7), True, True, False, False),
+            b"* 3 FETCH (UID 7 FLAGS (\\Seen 50% \\Recent))\r\n",
+        )
+        self.assertEqual(
+            responses.run_update(3, run, False, False, True, True),
+            b"* 3 FETCH (UID 7 MODSEQ (9))\r\n* 4 FETCH (UID 8 MODSEQ (9))\r\n",
+        )
 
 
 class ViewTests(SynchronousTestCase):
