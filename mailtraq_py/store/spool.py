@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from twisted.logger import Logger
@@ -83,35 +84,21 @@ class SpoolFolder:
             whether this process is now the only one that has a folder.
         """
         is_alone = True
-        if not self._root.is_dir():
-            return True
-        for lock_path in self._root.glob("*.lock"):
-            if lock_path.stem == self.name:
-                continue
-            lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(self._root / lock_path.stem, ignore_errors=True)
-                lock_path.unlink(missing_ok=True)
-                self.log.info("spool-removed", event="spool-removed", spool=lock_path.stem)
-            except BlockingIOError:
-                is_alone = False
-            finally:
-                os.close(lock)
+        for name in self._others():
+            with self._hold(name) as is_dead:
+                if is_dead:
+                    shutil.rmtree(self._root / name, ignore_errors=True)
+                    (self._root / f"{name}.lock").unlink(missing_ok=True)
+                    self.log.info("spool-removed", event="spool-removed", spool=name)
+                is_alone = is_alone and is_dead
         return is_alone
 
     def is_alone(self) -> bool:
         """Whether no other process has a folder now; those of dead ones stay."""
-        for lock_path in self._root.glob("*.lock"):
-            if lock_path.stem == self.name:
-                continue
-            lock = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            finally:
-                os.close(lock)
+        for name in self._others():
+            with self._hold(name) as is_dead:
+                if not is_dead:
+                    return False
         return True
 
     def close(self) -> None:
@@ -121,6 +108,27 @@ class SpoolFolder:
             (self._root / f"{self.name}.lock").unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+    def _others(self) -> list[str]:
+        """Names of all folders but ours."""
+        return [path.stem for path in self._root.glob("*.lock") if path.stem != self.name]
+
+    @contextmanager
+    def _hold(self, name: str) -> Iterator[bool]:
+        """Hold the lock of a folder if nobody else does; whether that is so. Another one may remove it beside us."""
+        try:
+            lock = os.open(self._root / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield True
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(lock)
 
 
 @implementer(ISpool)

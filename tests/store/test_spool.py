@@ -5,10 +5,12 @@ Spools, and what a crash leaves behind.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -88,3 +90,24 @@ class SpoolTests(SynchronousTestCase):
         dead._lock = -1
         self.assertTrue(self.folder.remove_abandoned())
         self.assertEqual(self.files(), [])
+
+    def test_its_lock_is_taken_for_a_dead_ones(self) -> None:
+        """Several processes start at once: one whose lock another removes before it is held makes a new one."""
+        removed = []
+
+        def flock(descriptor: int, operation: int) -> None:
+            if not removed:
+                removed.append(descriptor)
+                self.assertTrue(SpoolFolder(self.root / "spool").remove_abandoned())
+            fcntl.flock(descriptor, operation)
+
+        self.patch(module, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
+        self.folder.create()
+        self.assertFalse(SpoolFolder(self.root / "spool").is_alone())
+
+    def test_two_remove_the_same(self) -> None:
+        """Who finds that another one removed a folder meanwhile goes on."""
+        other = SpoolFolder(self.root / "spool")
+        self.patch(other, "_others", lambda: ["gone"])
+        self.assertTrue(other.remove_abandoned())
+        self.assertTrue(other.is_alone())

@@ -19,6 +19,7 @@ from mailtraq_py.interfaces.store import Acceptance, LocalDelivery
 from mailtraq_py.mail.changes import MailboxChanged
 from mailtraq_py.mail.flags import SEEN, StoreOperation
 from mailtraq_py.store import frames, writerprocess
+from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.frames import Incoming, OperationFailed, Report, decode_report, encode_call, prepare_socket
 from mailtraq_py.store.operations import WRITES
 from mailtraq_py.store.sql.rows import Written
@@ -122,6 +123,28 @@ class WorkersTests(_Workers):
         await self.deliver(message())
         await until(lambda: self.other.database.metrics.operations >= 3)
         self.assertEqual(self.other.database.metrics, self.store.database.metrics)
+
+    async def test_files_without_a_row(self) -> None:
+        """
+        They stay while workers come and go, since what a dead one asked may be under way; the next writer removes those
+        that are older than itself.
+        """
+        old, young = (self.store.content.path(number) for number in (0x1234, ContentIds().next() + (1 << 40)))
+        for file in (old, young):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"left")
+        fresh = self.writing.worker()
+        await fresh.start()
+        await fresh.close()
+        self.assertTrue(old.exists())
+        await self.other.close()
+        await self.store.close()
+        self.writing.end()
+        self.writing = self.make_writing(self.data_dir)
+        self.store, self.other = self.writing.worker(), self.writing.worker(keeps_up=False)
+        await self.store.start()
+        await self.other.start()
+        self.assertEqual((old.exists(), young.exists()), (False, True))
 
     async def test_a_worker_ends(self) -> None:
         """The writer goes on for the others."""
