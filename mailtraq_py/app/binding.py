@@ -21,8 +21,8 @@ BACKLOG = 1024
 
 class CannotBind(Exception):
     """
-    An address cannot be listened on; the message says which, why, and who has it. `is_leftover`: a worker of ours has it,
-    whose end cannot be far when its supervisor is gone.
+    An address cannot be listened on; the message says which, why, and who has it. `is_leftover`: a worker of ours has
+    it, whose end cannot be far when its supervisor is gone.
     """
 
     is_leftover = False
