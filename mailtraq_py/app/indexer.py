@@ -98,10 +98,9 @@ def keep_up(store: Store, task: IndexerTask, is_over: Callable[[float], bool]) -
         try:
             newest = _version_of(store)
             if is_more or newest != version or time.monotonic() > looked + LOOK_SECONDS:
-                started = time.monotonic()
                 is_more = indexing.look()
                 version, looked = newest, time.monotonic()
-                pause = 0.0 if is_more else max(PAUSE_SECONDS, (looked - started) / LOOK_PART)
+                pause = 0.0 if is_more else max(PAUSE_SECONDS, indexing.look_seconds / LOOK_PART)
                 _report(indexing)
             else:
                 pause = 0.0 if indexing.tidy() else PAUSE_SECONDS

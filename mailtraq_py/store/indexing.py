@@ -78,6 +78,8 @@ class Indexing:
         attachments: reads the text of attachments.
         clock: seconds of any steady clock.
         is_stopping: asked between messages.
+
+    `look_seconds` is how long the last look at all mailboxes took, without what came of it.
     """
 
     database: Database
@@ -87,6 +89,7 @@ class Indexing:
     clock: Callable[[], float]
     is_stopping: Callable[[], bool] = lambda: False
     metrics: IndexMetrics = field(default_factory=IndexMetrics)
+    look_seconds: float = 0.0
     _seen: dict[int, list[Row]] = field(default_factory=dict)
     _forget_due: dict[int, float] = field(default_factory=dict)
     _unsettled: dict[int, float] = field(default_factory=dict)
@@ -109,6 +112,7 @@ class Indexing:
         Raises:
             TemporaryFailure: the mail cannot be read just now.
         """
+        started = self.clock()
         rows = self.database.read("indexable_mailboxes")
         accounts = {account_id: list(group) for account_id, group in groupby(rows, itemgetter(0))}
         present, condemned = self.indexes.present()
@@ -117,6 +121,7 @@ class Indexing:
         if only is not None:
             accounts = {only: accounts[only]} if only in accounts else {}
         now = self.clock()
+        self.look_seconds = now - started
         is_more = False
         for account_id, mailboxes in accounts.items():
             if self.is_stopping():

@@ -30,12 +30,13 @@ class Narrowed:
     What the index knows. Messages above `last_uid` are not in it.
 
     `worthwhile` are the UIDs up to there that may match the whole key, None for all; `possible` those that may match
-    a leaf.
+    a leaf; `extracted` those of which the index has the text of attachments.
     """
 
     last_uid: int = 0
     worthwhile: list[int] | None = None
     possible: dict[SearchKey, set[int]] = field(default_factory=dict)
+    extracted: set[int] = field(default_factory=set)
 
     def rules_out(self, leaf: SearchKey, uid: int) -> bool:
         """Whether a message cannot match a leaf."""
@@ -60,20 +61,25 @@ def narrow(
             if index is None or not (last_uid := index.last_uid(mailbox.mailbox_id, mailbox.uid_validity)):
                 return Narrowed()
             possible = {leaf: index.find(mailbox.mailbox_id, text) for leaf, text in expressions.items()}
+            extracted = index.extracted(mailbox.mailbox_id)
     except IndexUnavailable:
         return Narrowed()
     worthwhile = _worthwhile(key, possible.get)
-    return Narrowed(last_uid, None if worthwhile is None else sorted(worthwhile), possible)
+    return Narrowed(last_uid, None if worthwhile is None else sorted(worthwhile), possible, extracted)
 
 
 def _expression(leaf: SearchKey) -> str | None:
     match leaf:
         case Contains(TextField.TEXT | TextField.BODY, text):
             return match_expression(text.casefold())
+        case Contains(TextField.BCC, text):
+            return _expression(HeaderContains("bcc", text))
         case Contains(_, text):
             return match_expression(text)
-        case HeaderContains(_, text):
-            return match_expression(text)
+        case HeaderContains(name, text) if name.isascii():
+            # As `header_text` prints a field.
+            asked = match_expression(f"{name.lower()}: "), match_expression(text)
+            return " AND ".join(filter(None, asked)) or None
     return None
 
 

@@ -66,6 +66,7 @@ CREATE TABLE mailboxes (
 CREATE TABLE unmerged (documents INTEGER NOT NULL);
 INSERT INTO unmerged VALUES (0);
 CREATE TABLE extracts (number INTEGER PRIMARY KEY, octets BLOB NOT NULL);
+CREATE INDEX extract_numbers ON extracts (number);
 CREATE VIRTUAL TABLE texts USING fts5 (
     text, content = '', contentless_delete = 1, detail = none, tokenize = 'trigram case_sensitive 1'
 );
@@ -161,6 +162,14 @@ class SearchIndex:
             " SELECT p.uid FROM documents d CROSS JOIN places p ON p.mailbox_id = ?1 AND p.number = d.number"
             " WHERE NOT d.is_whole",
             (mailbox_id, expression),
+        )
+        return {row[0] for row in rows}
+
+    def extracted(self, mailbox_id: int) -> set[int]:
+        """UIDs of a mailbox's messages that have an extract."""
+        rows = self._rows(
+            "SELECT p.uid FROM extracts e CROSS JOIN places p ON p.mailbox_id = ? AND p.number = e.number",
+            (mailbox_id,),
         )
         return {row[0] for row in rows}
 

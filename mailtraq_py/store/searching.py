@@ -186,7 +186,7 @@ class _Message:
         return contains(texts, text)
 
     def _has_attached(self, text: str) -> bool:
-        if not self._narrowed.last_uid or self._uid > self._narrowed.last_uid:
+        if self._uid not in self._narrowed.extracted:
             return False
         return text.casefold() in self._extract(self._content_id, self._head_number)
 
