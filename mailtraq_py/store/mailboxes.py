@@ -45,7 +45,7 @@ from .acceptance import Batch
 from .content import Content
 from .database import Database
 from .deleted import Deleted
-from .flagchanges import FlagChanges
+from .flagchanges import UIDS_MAX, FlagChanges
 from .narrowing import IndexedMailbox
 from .searchindex import SearchIndexes
 from .searching import MailboxSearch
@@ -56,7 +56,7 @@ from .workers import Workers
 
 _SLICE_SECONDS = 0.003
 _READ_SLICE = 500
-_STORE_SLICE = 10_000
+_STORE_SLICE = 5000
 # What takes a statement or a value a message.
 _STORE_SLICE_BY_ROW = 1500
 _EXPUNGE_SLICE = 1500
@@ -64,6 +64,7 @@ _COPY_SLICE = 2000
 _SCAN_SLICE = 5000
 _FIRST_UNSEEN_UIDS = 10_000
 _UID_MAX = 0xFFFFFFFF
+_EVERY_UID = UIDSet(((1, _UID_MAX),))
 
 _log = Logger()
 
@@ -176,7 +177,7 @@ class Mailboxes:
             return
         inbox = await self.open(INBOX)
         await self.create(new_name)
-        await inbox.copy(UIDSet(((1, _UID_MAX),)), new_name, move=True)
+        await inbox.copy(_EVERY_UID, new_name, move=True)
 
     async def subscribe(self, name: str, subscribed: bool) -> None:
         """See `IMailboxes`. A name that does not exist may be subscribed too (RFC 9051 6.3.7)."""
@@ -328,7 +329,9 @@ class Mailbox:
             runs.extend(StateRun(low, high, mod_seq, _flags(*kind)) for low, high, mod_seq, *kind in found)
             modified.extend(changed)
             if now > before:
-                changed_now = UIDSet.from_ranges((row[0], row[1]) for row in found if row[2] == now)
+                changed_now = _EVERY_UID
+                if len(found) <= UIDS_MAX:
+                    changed_now = UIDSet.from_ranges((row[0], row[1]) for row in found if row[2] == now)
                 self._shelf.flag_changes.note(self.id, last_change, now, changed_now)
             # Between two slices somebody else may have changed the mailbox.
             since, until = (before, now) if not until else (since if until == before else now, now)
@@ -339,7 +342,7 @@ class Mailbox:
 
     async def expunge(self, uids: UIDSet | None) -> UIDSet:
         """See `IMailbox`."""
-        return await self._remove(UIDSet(((1, _UID_MAX),)) if uids is None else uids, True)
+        return await self._remove(_EVERY_UID if uids is None else uids, True)
 
     async def remove(self, uids: UIDSet) -> UIDSet:
         """See `IMailbox`."""
