@@ -78,7 +78,8 @@ class Connections:
         if not self.is_memory:
             writer.execute("PRAGMA journal_mode = WAL")
         writer.execute(f"PRAGMA synchronous = {self._synchronous}")
-        # What is deleted is overwritten, so that a purge leaves nothing to be found.
+        # What is deleted is overwritten, so that a purge leaves nothing to be found. FAST would leave whole pages, and
+        # those that become free when others' rows are joined hold what is purged only later.
         writer.execute("PRAGMA secure_delete = ON")
         writer.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
         return writer
