@@ -249,7 +249,7 @@ class PostgresDatabase(Database):
             self._connecting = False
             self._soon(self._reconnect)
 
-        self._workers.run(self._connect).addCallbacks(made, failed)
+        self._workers.run(self._connect).addCallback(made).addErrback(failed)
 
     def _use(self, link: Link) -> None:
         """A connection for this thread, which is the reactor's where there is one."""
@@ -292,7 +292,7 @@ class PostgresDatabase(Database):
             # What was rung for while there was no bell.
             self._heard()
 
-        self._workers.run(self._connect).addCallbacks(made, lambda _: self._soon(self._hang_bell))
+        self._workers.run(self._connect).addCallback(made).addErrback(lambda _: self._soon(self._hang_bell))
 
     def _bell_lost(self) -> None:
         self._bell = None

@@ -35,7 +35,7 @@ _FUNCTIONS = (
 # What decides by many rows, where nothing could be locked beforehand: rare enough to be run again.
 _SERIALIZABLE = frozenset(
     (
-        "add_accounts", "add_alias", "add_domain", "delete_account", "delete_alias", "delete_domain", "set_account",
+        "add_accounts", "add_alias", "add_domain", "delete_alias", "delete_domain", "set_account",
         "add_members", "delete_list", "remove_members", "set_account_lists", "write_list",
         "revoke_logins", "write_login",
     )

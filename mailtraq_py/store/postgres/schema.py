@@ -8,6 +8,7 @@ them and the other finds them done. What only this engine has stands in `schema/
 from __future__ import annotations
 
 import time
+from typing import LiteralString
 
 import psycopg
 
@@ -40,28 +41,34 @@ def migrate(link: Link, shown: str) -> int:
             if attempt == _ATTEMPTS:
                 raise
     with link.transaction():
-        link.execute("SELECT value FROM properties WHERE name = 'schema lock' FOR UPDATE")
+        if _one(link, "SELECT name FROM properties WHERE name = 'schema lock' FOR UPDATE") is None:
+            raise StoreRefused(f"{shown} is a database with tables, but not of this program")
         done = sum(_steps(link, kind, shown) for kind in KINDS)
         if done:
             _set(link, "program", __version__)
     return done
 
 
-def schema_of(link: Link) -> dict[str, tuple[int, int]]:
-    """By kind: the schema of the database, 0 where it has none, and the one this program knows."""
-    exists = link.execute("SELECT to_regclass('properties') IS NOT NULL").fetchall()[0][0]
-    return {kind: (_version(link, kind) if exists else 0, max(read_steps(kind))) for kind in KINDS}
-
-
 def _make_properties(link: Link, shown: str) -> None:
-    with link.transaction():
-        tables = link.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").fetchall()
-        if not tables and link.execute("SELECT current_schema()").fetchall() == [(None,)]:
-            raise StoreRefused(f"{shown}: there is no schema to make tables in; see its search_path")
-        if tables and ("properties",) not in tables:
-            raise StoreRefused(f"{shown} is a database with tables, but not of this program")
-        link.execute(_PROPERTIES)
-        link.execute("INSERT INTO properties (name, value) VALUES ('schema lock', '') ON CONFLICT DO NOTHING")
+    """See that the database is ours, or has nothing in it yet."""
+    if _one(link, "SELECT current_schema() IS NULL"):
+        raise StoreRefused(f"{shown}: there is no schema to make tables in; see its search_path")
+    # Of one instant, because another process may be making them.
+    ((tables, ours),) = link.execute(
+        "SELECT count(*), count(*) FILTER (WHERE tablename = 'properties') FROM pg_tables"
+        " WHERE schemaname = current_schema()"
+    ).fetchall()
+    if tables and not ours:
+        raise StoreRefused(f"{shown} is a database with tables, but not of this program")
+    if not ours:
+        with link.transaction():
+            link.execute(_PROPERTIES)
+            link.execute("INSERT INTO properties (name, value) VALUES ('schema lock', '') ON CONFLICT DO NOTHING")
+
+
+def _one(link: Link, question: LiteralString) -> object:
+    rows = link.execute(question).fetchall()
+    return rows[0][0] if rows else None
 
 
 def _steps(link: Link, kind: str, shown: str) -> int:

@@ -79,7 +79,6 @@ class Transactions:
         self._distrust = distrust
         self._sleep = sleep
         self._link: Link | None = None
-        self.repeated = 0
 
     def execute(self, name: str, calls: Sequence[tuple[Any, ...]]) -> list[Outcome]:
         """
@@ -115,7 +114,6 @@ class Transactions:
                     return failure(error)
             except Exception as error:  # noqa: BLE001 - its caller hears it
                 return error
-            self.repeated += 1
             pause = min(_PAUSE_SECONDS * 2**run, _LONGEST_PAUSE_SECONDS)
             self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that two do not meet again
         return TemporaryFailure("database: the operation met others too often")
