@@ -108,8 +108,6 @@ def become_owner(location: Location) -> None:
     Raises:
         Unusable: there is no such user, or the folder cannot be made.
     """
-    from mailtraq_py.store.passwords import load_schemes
-
     from .privileges import become, find_identity, is_root, make_private_folder, owner_of
 
     if not is_root():
@@ -118,6 +116,8 @@ def become_owner(location: Location) -> None:
         make_private_folder(location.data_dir, find_identity(location.user, location.group) if location.user else None)
         owner = owner_of(location.data_dir)
         if owner is not None:
+            from mailtraq_py.store.hashing import load_schemes
+
             load_schemes()
             become(owner)
     except (OSError, ValueError) as error:

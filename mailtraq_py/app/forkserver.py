@@ -31,7 +31,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailtraq_py.store.passwords import load_schemes
+from mailtraq_py.store.hashing import load_schemes
 
 from .machine import PROCESS_PREFIX
 from .privileges import Identity, become

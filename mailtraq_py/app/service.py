@@ -30,8 +30,8 @@ from twisted.python.failure import Failure
 
 from mailtraq_py import __version__
 from mailtraq_py.net.tls import TLSContexts
+from mailtraq_py.store.hashing import load_schemes
 from mailtraq_py.store.migrate import StoreRefused
-from mailtraq_py.store.passwords import load_schemes
 from mailtraq_py.store.sqlite import LibraryTooOld
 
 from .binding import BoundSocket, CannotBind, bind_all, close_all

@@ -19,8 +19,8 @@ from mailtraq_py.mail.address import Address, fold_domain, parse_address
 from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
+from .hashing import hash_password
 from .lookup import lists_of
-from .passwords import hash_password
 from .resolution import ALIAS_MEMBERS_MAX, CATCH_ALL, account_of
 from .sql.accounts import ACCOUNT_COLUMNS, Missing, Taken
 from .sql.rows import Row

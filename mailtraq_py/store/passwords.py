@@ -1,5 +1,5 @@
 """
-Passwords: hashed, checked off the reactor thread, fairly, and not twice within a minute.
+Passwords: checked off the reactor thread, fairly, and not twice within a minute.
 
 A check costs 15 to 30 ms of a core and 19 MiB. So at most one runs per core, what waits is served round robin over
 the clients' addresses (one that tries a thousand passwords delays himself), and what waits is bounded. A right
@@ -14,78 +14,21 @@ import hmac
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from passlib.context import CryptContext
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
+from .hashing import NOBODYS_HASH, check_hash
 from .workers import Workers
 
-PASSWORD_MAX_OCTETS = 1024
 MAX_WAITING = 2000
 MAX_WAITING_PER_CLIENT = 100
 
 _REMEMBERED_SECONDS = 60.0
 _REMEMBERED_MAX = 20_000
-
-# Of 32 random octets that were thrown away; it must cost what the context's default costs.
-_NOBODYS_HASH = "$argon2id$v=19$m=19456,t=2,p=1$eU9JqdX6PwegNAZgLIUwRg$CdLM0WkZNU8NxUT4q1DdpeiiYi4dLZLnIQEQ6fx9rgc"
-
-
-def load_schemes() -> None:
-    """Load now what hashing takes, rather than with the first password: who we become may not be allowed to read it."""
-    _context()
-
-
-@cache
-def _context() -> CryptContext:
-    """
-    Made when a password is first looked at: most calls of the command line never do. (passlib's own LazyCryptContext
-    fails for the second thread when two are the first.)
-    """
-    return CryptContext(
-        schemes=["argon2", "bcrypt", "bcrypt_sha256", "pbkdf2_sha256", "sha512_crypt", "scrypt"],
-        default="argon2",
-        deprecated="auto",
-        argon2__type="ID",
-        argon2__memory_cost=19456,
-        argon2__time_cost=2,
-        argon2__parallelism=1,
-    )
-
-
-def hash_password(password: bytes) -> str:
-    """
-    Hash a password by the default scheme.
-
-    Raises:
-        ValueError: empty, or too long to be hashed for everybody who asks.
-    """
-    if not password or len(password) > PASSWORD_MAX_OCTETS:
-        raise ValueError(f"a password has 1 to {PASSWORD_MAX_OCTETS} octets")
-    hashed: str = _context().hash(password)
-    return hashed
-
-
-def check_hash(password: bytes, hashed: str) -> tuple[bool, str | None]:
-    """
-    Check a password against a hash of any scheme.
-
-    Returns:
-        whether it is right, and then a new hash where this one is of an outdated scheme or strength.
-    """
-    if not password or len(password) > PASSWORD_MAX_OCTETS:
-        return False, None
-    try:
-        right, upgraded = _context().verify_and_update(password, hashed)
-    except ValueError:
-        # bcrypt refuses more than 72 octets and NULs; an unknown scheme is nobody's password either.
-        return False, None
-    return bool(right), upgraded
 
 
 class FairTurns:
@@ -171,7 +114,7 @@ class Passwords:
             TemporaryFailure: too many wait.
         """
         if account is None:
-            await self._turns.run(client, lambda: check_hash(password or b"\0", _NOBODYS_HASH))
+            await self._turns.run(client, lambda: check_hash(password or b"\0", NOBODYS_HASH))
             return False, None, False
         account_id, number, hashed = account
         digest = hmac.digest(self._key, b"%d %d " % (account_id, number) + password, "sha256")

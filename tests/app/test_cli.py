@@ -4,6 +4,8 @@ The command line as a whole: help and exit codes.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -43,3 +45,20 @@ class HelpTests(SynchronousTestCase):
             result = CliRunner().invoke(main, words)
             self.assertEqual(result.exit_code, 2)
             self.assertIn("Usage: ", result.output)
+
+
+class LoadingTests(SynchronousTestCase):
+    """What a call costs before it does anything."""
+
+    def test_commands_that_only_ask(self) -> None:
+        """They load neither a reactor nor what hashes passwords, which would take half of half a second."""
+        names = ("check", "explain", "firewall", "hosted", "status")
+        program = "; ".join(
+            [
+                "import sys",
+                *(f"import mailtraq_py.app.cli_{name}" for name in names),
+                "print(sorted({'twisted', 'passlib', 'OpenSSL', 'email'} & sys.modules.keys()))",
+            ]
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "[]\n")

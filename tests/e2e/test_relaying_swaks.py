@@ -13,7 +13,7 @@ import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.store.passwords import hash_password
+from mailtraq_py.store.hashing import hash_password
 
 from .outside import Outside
 from .server import PASSWORD, Server, wait_for

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.store import passwords
+from mailtraq_py.store.hashing import check_hash, hash_password
 from mailtraq_py.store.immediate import run_now
-from mailtraq_py.store.passwords import FairTurns, Passwords, check_hash, hash_password
+from mailtraq_py.store.passwords import FairTurns, Passwords
 from mailtraq_py.store.workers import AtOnce
 
 
