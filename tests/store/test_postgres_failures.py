@@ -5,6 +5,8 @@ the store makes of it.
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import threading
 import time
@@ -22,7 +24,7 @@ from mailtraq_py.store.postgres.address import parse_address
 from mailtraq_py.store.postgres.dialect import failure, schema, statement
 from mailtraq_py.store.postgres.link import Link, check_server, connect
 from mailtraq_py.store.store import Store
-from tests.postgres import NAME, cluster, fresh
+from tests.postgres import NAME, USER, cluster, fresh
 
 from .contract import NOW, StoreCase, message
 
@@ -183,6 +185,20 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(parse_address("postgresql:service=mail").shown, "postgresql:service=mail")
         for wrong in ("postgresql://mail:ge%zzheim@db/mail", "postgresql:geheim"):
             self.assertNotIn("heim", str(self.assertRaises(StoreRefused, parse_address, wrong)))
+
+    def test_what_the_environment_says(self) -> None:
+        """What a URL does not say comes from libpq's environment."""
+        fresh()
+        with patch.dict(os.environ, {"PGHOST": str(cluster().folder), "PGUSER": USER, "PGDATABASE": NAME}):
+            self.open("postgresql:")
+
+    def test_no_driver(self) -> None:
+        """Without psycopg the extra is named."""
+        loaded = [name for name in sys.modules if name.startswith("mailtraq_py.store.postgres")]
+        with patch.dict(sys.modules, {"psycopg": None}):
+            for name in loaded:
+                del sys.modules[name]
+            self.assertIn("pip install 'mailtraq_py[postgres]'", self.refusal("postgresql:"))
 
     def test_encoding(self) -> None:
         """A database that does not keep UTF-8 is refused, with what to do."""
