@@ -5,9 +5,11 @@ The contracts on PostgreSQL: with the pool of writers and the real reactor, and 
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 from twisted.internet import reactor
 
+from mailtraq_py.interfaces.store import Acceptance, Column, ContentRef, LocalDelivery
 from mailtraq_py.mail.search import And, Contains, Not, TextField
 from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.store import Store
@@ -152,6 +154,21 @@ class UpkeepAtOnce(_AtOnce):
         self.sql("DELETE FROM content_chunks WHERE number = 1")
         (lost,) = self.store.verification().damages()
         self.assertEqual((lost.kind, lost.is_repairable), ("content", False))
+
+    async def test_a_large_message_is_never_whole_in_memory(self) -> None:
+        """6 MB in and out raise memory by less than 4 MB."""
+        piece = b"0123456789abcdef" * 4094 + b"\r\n"
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        content = self.content(contract.message(), [LocalDelivery(self.alice.id, "INBOX")])
+        for _ in range(6_000_000 // len(piece)):
+            content.spool.write(piece)
+        await self.store.acceptance.commit(Acceptance("L", self.now, (content,), "{}"))
+        ((found,),) = await (await self.inbox()).fetch(contract.EVERY, [Column.CONTENT], 1)
+        assert isinstance(found, ContentRef)
+        for place in range(0, found.total_octets, 1 << 20):
+            await self.store.content.read(found, place, 1 << 20)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 4_000_000)
 
     async def test_chunks_without_a_content(self) -> None:
         """They go when they are an hour old, and not before: their acceptance may be under way."""
