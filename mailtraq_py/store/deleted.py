@@ -28,7 +28,7 @@ from .disk import Disk
 from .sql.rows import Row
 
 # A slice of a purge holds others back for some milliseconds.
-_SLICE_MESSAGES = 100
+_SLICE_MESSAGES = 64
 _SLICE_OCTETS = 1 << 20
 # Room for more than the operation that found none.
 _ROOM_OCTETS = 16 << 20

@@ -14,93 +14,87 @@ from twisted.trial.unittest import SynchronousTestCase
 from .server import PASSWORD, Server
 
 ALICE = "alice@example.test"
+BOB = "bob@example.test"
 NAME = "Recoverable"
 MARKER = "Marker-Of-A-Secret"
 
 
 class UndeleteTests(SynchronousTestCase):
-    """One server."""
+    """One server of two workers."""
 
-    def setUp(self) -> None:
-        """Start it."""
-        self.server = Server()
-        self.addCleanup(self.server.close)
-        self.server.start()
-
-    def send(self, *subjects: str) -> None:
-        """Messages to alice."""
+    def send(self, address: str, *subjects: str) -> None:
+        """Messages to somebody."""
         with smtplib.SMTP("127.0.0.1", self.server.mx, "c.example", 30) as client:
             for subject in subjects:
-                client.sendmail("a@b.example", [ALICE], f"Subject: {subject}\r\n\r\n{subject}\r\n")
+                client.sendmail("a@b.example", [address], f"Subject: {subject}\r\n\r\n{subject}\r\n")
 
-    def log_in(self, mailbox: str = "INBOX") -> imaplib.IMAP4:
-        """A session of alice's."""
+    def log_in(self, address: str) -> imaplib.IMAP4:
+        """A session with INBOX selected."""
         session = imaplib.IMAP4("127.0.0.1", self.server.imap, 30)
-        session.login(ALICE, PASSWORD)
-        self.addCleanup(session.logout)
-        self.select(session, mailbox)
+        self.addCleanup(session.shutdown)
+        session.login(address, PASSWORD)
+        session.select("INBOX")
         return session
-
-    def select(self, session: imaplib.IMAP4, mailbox: str) -> None:
-        """imaplib itself would not take a mailbox that is read-only without being asked."""
-        session.select(mailbox, readonly=mailbox == NAME)
 
     def count(self, session: imaplib.IMAP4, mailbox: str) -> int:
         """Messages in a mailbox."""
         return int(session.status(mailbox, "(MESSAGES)")[1][0].split()[-1].rstrip(b")"))
-
-    def usage(self) -> tuple[int, int]:
-        """Messages that the quota counts, and octets of deleted ones."""
-        (account,) = json.loads(self.server.mailtraq("account", "list", "--json").stdout)
-        return account["messages"], account["recoverable_octets"]
 
     def expunge(self, session: imaplib.IMAP4, numbers: str) -> None:
         """Delete messages as mail programs do."""
         session.store(numbers, "+FLAGS.SILENT", "(\\Deleted)")
         session.expunge()
 
-    def test_in_a_mail_program(self) -> None:
+    def traces(self) -> list[str]:
+        """Files of the server that have an octet of the marked message."""
+        files = [path for path in (self.server.folder / "data").rglob("*") if path.is_file()]
+        return [path.name for path in files if MARKER.lower().encode() in path.read_bytes().lower()]
+
+    def test_deleted_mail(self) -> None:
+        """In a mail program, and by the administrator's commands beside the server."""
+        self.server = Server(accounts=[ALICE, BOB], workers=2)
+        self.addCleanup(self.server.close)
+        self.server.start()
+        self.in_a_mail_program()
+        self.by_the_administrator()
+
+    def in_a_mail_program(self) -> None:
         """What was expunged is in the mailbox of deleted messages, and is copied back from there."""
-        self.send("one", "two")
-        session = self.log_in()
+        self.send(ALICE, "one", "two")
+        session = self.log_in(ALICE)
         self.expunge(session, "1")
         self.assertIn(b"\\Noinferiors", b"".join(session.list('""', NAME)[1]))
-        messages, octets = self.usage()
-        self.assertEqual((messages, octets > 0), (1, True))
-        self.select(session, NAME)
+        # imaplib would not take a mailbox that is read-only without being asked.
+        session.select(NAME, readonly=True)
         self.assertIn(b"Subject: one", session.fetch("1", "(BODY.PEEK[HEADER])")[1][0][1])
         self.assertEqual(session.copy("1", "INBOX")[0], "OK")
         self.assertEqual(session.store("1", "+FLAGS", "(\\Seen)")[0], "NO")
         self.assertEqual([self.count(session, name) for name in ("INBOX", NAME)], [2, 1])
-        pop = self.server.pop()
+        pop = self.server.pop(ALICE)
         self.assertEqual(pop.stat()[0], 2)
         pop.dele(2)
         pop.quit()
         self.assertEqual([self.count(session, name) for name in ("INBOX", NAME)], [1, 2])
 
-    def test_by_the_administrator(self) -> None:
-        """`restore` beside the server: a session sees the messages come back; `purge` leaves no trace of others."""
-        self.send("one", "two", MARKER)
-        session = self.log_in()
+    def by_the_administrator(self) -> None:
+        """`restore`: a session sees the messages come back, the quota counts them again; `purge` leaves no trace."""
+        self.send(BOB, "one", "two", MARKER)
+        session = self.log_in(BOB)
         session.create("Work")
         session.copy("2", "Work")
         at = datetime.now(UTC).isoformat()
         self.expunge(session, "1:2")
         session.delete("Work")
-        self.server.mailtraq("restore", ALICE, "--at", at)
+        self.server.mailtraq("restore", BOB, "--at", at)
         self.assertEqual(session.noop()[0], "OK")
-        self.assertEqual(self.count(session, "INBOX"), 3)
         self.assertEqual(session.response("EXISTS")[1][-1], b"3")
-        self.assertEqual(self.count(session, "Work"), 1)
-        self.assertEqual(self.usage(), (4, 0))
+        self.assertEqual([self.count(session, name) for name in ("INBOX", "Work")], [3, 1])
+        alice, bob = json.loads(self.server.mailtraq("account", "list", "--json").stdout)
+        self.assertEqual((bob["messages"], bob["recoverable_octets"]), (4, 0))
+        self.assertEqual((alice["messages"], alice["recoverable_octets"] > 0), (1, True))
         (number,) = session.search(None, "SUBJECT", MARKER)[1]
         self.expunge(session, number.decode())
         self.assertTrue(self.traces())
-        self.server.mailtraq("purge", ALICE, "--lose", "1")
+        self.server.mailtraq("purge", BOB, "--lose", "1")
         self.assertEqual(self.traces(), [])
         self.assertEqual(json.loads(self.server.mailtraq("verify", "--json").stdout)["damages"], [])
-
-    def traces(self) -> list[str]:
-        """Files of the server that have an octet of the marked message."""
-        files = [path for path in (self.server.folder / "data").rglob("*") if path.is_file()]
-        return [path.name for path in files if MARKER.lower().encode() in path.read_bytes().lower()]
