@@ -10,6 +10,7 @@ So a worker that died is replaced within milliseconds, by a process that is as i
 the supervisor is gone the fork server ends, and its children see for themselves that their channels are closed.
 
 Signals are for the supervisor, which says what they mean: a service manager that sends them to all does no harm.
+What these processes do is shown end to end, in tests/e2e/test_workers.py.
 """
 
 from __future__ import annotations
@@ -154,13 +155,17 @@ def serve(control: socket.socket) -> None:
             if not octets:
                 return
             request = _forkings.decode(octets)
-            process = os.fork()
-            if process == 0:
-                control.close()
-                for child in children:
-                    os.close(child)
-                _become_child(request, descriptors)
-            children[os.pidfd_open(process)] = (request.number, process)
+            try:
+                process = os.fork()
+            except OSError as error:  # too many processes, no memory: the supervisor tries again later
+                control.send(_encode(End(request.number, error.errno or 1)))
+            else:
+                if process == 0:
+                    control.close()
+                    for child in children:
+                        os.close(child)
+                    _become_child(request, descriptors)
+                children[os.pidfd_open(process)] = (request.number, process)
             for descriptor in descriptors:
                 os.close(descriptor)
 
