@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
-import shutil
 import subprocess
 import tempfile
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -29,6 +29,8 @@ _UNSAFE = (
     "fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "shared_buffers=32MB",
     "max_connections=200", "autovacuum=off", "max_wal_size=2GB",
 )  # fmt: skip
+# Ends the server when this process is gone, however it ended.
+_KEEPER = 'cat; "$0" stop -m immediate -D "$1/data"; rm -rf "$1"'
 
 
 def programs() -> Path:
@@ -47,12 +49,20 @@ class Cluster:
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
         self._user = USER if os.geteuid() == 0 else None
-        self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
         if self._user:
             os.chown(self.folder, pwd.getpwnam(USER).pw_uid, -1)
         self._run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         self.start()
+        self._keeper = subprocess.Popen(
+            ["sh", "-c", _KEEPER, str(programs() / "pg_ctl"), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+            **self._identity(),
+        )
 
     def start(self) -> None:
         """Start it, again too; returns when it takes connections."""
@@ -66,9 +76,10 @@ class Cluster:
         self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", mode)
 
     def close(self) -> None:
-        """Stop and remove it."""
-        self.stop()
-        shutil.rmtree(self.folder)
+        """Stop and remove it, by telling the keeper that we are done."""
+        assert self._keeper.stdin is not None
+        self._keeper.stdin.close()
+        self._keeper.wait()
 
     def url(self, database: str = USER) -> str:
         """The URL of a database."""
@@ -90,12 +101,13 @@ class Cluster:
         """Drop a database, whoever is connected."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def _identity(self) -> dict[str, Any]:
+        return {"user": self._user, "group": self._user, "extra_groups": []} if self._user else {}
+
     def _run(self, program: str, *arguments: object) -> None:
         done = subprocess.run(
             [str(programs() / program), *map(str, arguments)],
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user else None,
+            **self._identity(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
