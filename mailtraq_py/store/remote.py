@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -47,7 +48,7 @@ from .writer import Outcome
 from .writermetrics import WriterMetrics
 
 _READ_OCTETS = 256 * 1024
-_PIECES_MAX = 64
+_PIECES_MAX = 1000  # the kernel takes 1024
 
 
 @implementer(IReadWriteDescriptor)
@@ -127,8 +128,7 @@ class WriterLink:
         """See `IReadWriteDescriptor`."""
         try:
             while self._outgoing and not self.is_lost:
-                pieces = [self._outgoing[place] for place in range(min(len(self._outgoing), _PIECES_MAX))]
-                self._forget(self._socket.sendmsg(pieces))
+                self._forget(self._socket.sendmsg(list(islice(self._outgoing, _PIECES_MAX))))
         except BlockingIOError:
             self._reactor.addWriter(self)
             return

@@ -4,10 +4,12 @@ The writer's process between its workers: who is told what, whose turn it is, an
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import tempfile
+import threading
 import time
 from typing import Any
 
@@ -18,7 +20,7 @@ from mailtraq_py.interfaces.failures import NoSuchMailbox, TemporaryFailure
 from mailtraq_py.interfaces.store import Acceptance, LocalDelivery
 from mailtraq_py.mail.changes import MailboxChanged
 from mailtraq_py.mail.flags import SEEN, StoreOperation
-from mailtraq_py.store import frames, writerprocess
+from mailtraq_py.store import frames, passwords, writerprocess
 from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.frames import Incoming, OperationFailed, Report, decode_report, encode_call, prepare_socket
 from mailtraq_py.store.operations import WRITES
@@ -27,7 +29,7 @@ from mailtraq_py.store.store import Store
 from mailtraq_py.store.writer import SLICE_SECONDS
 from mailtraq_py.store.writerprocess import WriterProcess, send_worker
 
-from .contract import EVERY, StoreCase, message
+from .contract import ALICE, EVERY, StoreCase, message
 from .writing import ProcessWriting, ThreadWriting, Writing
 
 
@@ -123,6 +125,31 @@ class WorkersTests(_Workers):
         await self.deliver(message())
         await until(lambda: self.other.database.metrics.operations >= 3)
         self.assertEqual(self.other.database.metrics, self.store.database.metrics)
+
+    async def test_cores_are_shared(self) -> None:
+        """Each of two workers on four cores runs two password checks at once."""
+        self.patch(os, "cpu_count", lambda: 4)
+        fresh = self.writing.worker()
+        await fresh.start()
+        begun: list[bytes] = []
+        ends = threading.Event()
+
+        def check(password: bytes, hashed: str) -> tuple[bool, None]:
+            begun.append(password)
+            ends.wait(10)
+            return True, None
+
+        self.patch(passwords, "check_hash", check)
+        waiting = [
+            defer.Deferred.fromCoroutine(fresh.directory.verify_password(ALICE, b"%d" % number, f"192.0.2.{number}"))
+            for number in range(4)
+        ]
+        await until(lambda: len(begun) == 2)
+        await task.deferLater(reactor, 0.05)
+        self.assertEqual(len(begun), 2)
+        ends.set()
+        self.assertEqual(await defer.gatherResults(waiting), [self.alice] * 4)
+        await fresh.close()
 
     async def test_files_without_a_row(self) -> None:
         """
