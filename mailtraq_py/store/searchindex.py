@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ _APPLICATION_ID = 0x4D545253  # "MTRS"
 _SUFFIX = "db"
 _ORDER = "rebuild"
 _BUSY_MILLISECONDS = 5000
+# Whoever searches does better without the index than waiting for one that runs at idle priority.
+_PATIENCE_MILLISECONDS = 100
 _LOG_OCTETS = 4 * 1024 * 1024
 
 # No text of these many octets is indexed: its message is a candidate for every key.
@@ -74,6 +77,10 @@ CREATE VIRTUAL TABLE texts USING fts5 (
 
 # A merge step writes at most about so many pages; between steps others have their turn.
 _MERGE_PAGES = 200
+
+
+GRACE_SECONDS = 0.5
+"""Between the order and the end of a file: whoever did not see the order has its log open by then."""
 
 
 class IndexUnavailable(Exception):
@@ -133,9 +140,10 @@ class SearchIndex:
 
     def __init__(self, path: Path, writes: bool = False) -> None:
         self._path = path
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writes else 0)
+        if writes and not path.exists():
+            _create_private(path)
         with _damage():
-            self._connection = apsw.Connection(str(path), flags=flags)
+            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
             try:
                 self._prepare(writes)
             except BaseException:
@@ -327,7 +335,7 @@ class SearchIndex:
 
     def _prepare(self, writes: bool) -> None:
         connection = self._connection
-        connection.set_busy_timeout(_BUSY_MILLISECONDS)
+        connection.set_busy_timeout(_BUSY_MILLISECONDS if writes else _PATIENCE_MILLISECONDS)
         # Otherwise each last close would write the log back and wait for the disk.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         if not writes:
@@ -340,7 +348,6 @@ class SearchIndex:
                 connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {_VERSION}")
         if writes:
-            self._path.chmod(0o600)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = 1")
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_OCTETS}")
@@ -429,12 +436,19 @@ class SearchIndexes:
         """
         path = self.path(account_id)
         if self.is_condemned(account_id) or not path.exists():
-            self.remove(account_id)
+            self._replace(account_id)
         try:
             return SearchIndex(path, writes=True)
         except IndexDamaged:
-            self.remove(account_id)
+            self.condemn(account_id)
+            self._replace(account_id)
             return SearchIndex(path, writes=True)
+
+    def _replace(self, account_id: int) -> None:
+        """Make room for another file of the same name. Who has just opened the old one must not read the new log."""
+        if self.path(account_id).exists():
+            time.sleep(GRACE_SECONDS)
+        self.remove(account_id)
 
     def condemn(self, account_id: int) -> None:
         """Have an account's index made anew."""
@@ -502,6 +516,14 @@ class SearchIndexes:
 def index_files(path: Path) -> tuple[Path, ...]:
     """All files of an index, the order in which they may go: its log is nothing without it."""
     return path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _create_private(path: Path) -> None:
+    """Make the file before SQLite does, readable by its owner alone; -wal and -shm take their mode from it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise IndexUnavailable(str(error)) from error
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from mailtraq_py.mail.flags import FLAGGED, SEEN, StoreOperation
 from mailtraq_py.mail.search import And, Contains, HasFlag, HeaderContains, Not, Or, SearchKey, TextField
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import indexing as indexing_module
+from mailtraq_py.store import searchindex as searchindex_module
 from mailtraq_py.store import searching as searching_module
 from mailtraq_py.store.attachments import AttachmentLimits, AttachmentText
 from mailtraq_py.store.content import Content
@@ -84,6 +85,7 @@ class IndexCase(SynchronousTestCase):
         run_now(self.store.administration.add_domain("x.example"))
         self.account = run_now(self.store.administration.add_account("anna@x.example", b"correct horse"))
         self.now = 0.0
+        self.patch(searchindex_module, "GRACE_SECONDS", 0.0)
         self.assertTrue(self.store.indexes.take())
         self.addCleanup(self.store.indexes.release)
         self.indexing = self.new_indexing()
@@ -328,6 +330,13 @@ class KeepingUpTests(IndexCase):
         self.index()
         self.assertEqual([2], self.text("lorem"))
         self.assertEqual((2, 2), self.counts())
+
+    def test_private(self) -> None:
+        """All its files are for their owner alone."""
+        self.append(b"Subject: x\r\n\r\nbody\r\n")
+        self.index()
+        for path in index_files(self.path):
+            self.assertEqual(0o600, path.stat().st_mode & 0o777, path)
 
     def test_one_writes(self) -> None:
         """A second process waits until the first one ends."""
