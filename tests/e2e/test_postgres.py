@@ -120,7 +120,7 @@ class TwoServers(SynchronousTestCase):
         wait_for(lambda: '"' not in self.first.mailtraq("queue", "list", "--json").stdout, "the queue to be empty", 10)
 
     def test_the_database_crashes(self) -> None:
-        """Clients are told to come again, nothing that was acknowledged is lost, and both servers go on by themselves."""
+        """Clients are told to come again, nothing acknowledged is lost, and both servers go on by themselves."""
         self.send(self.first, message("before the crash"))
         cluster().stop()
         for server in (self.first, self.second):
