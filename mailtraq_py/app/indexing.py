@@ -61,9 +61,13 @@ class IndexerProcess:
         command = [sys.executable, "-P", "-m", "mailtraq_py.app.indexer"]
         path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
         protocol = _Talk(self.log, self._ended)
-        self._process = self._reactor.spawnProcess(
-            protocol, sys.executable, command, env={**os.environ, "PYTHONPATH": path}
-        )
+        try:
+            self._process = self._reactor.spawnProcess(
+                protocol, sys.executable, command, env={**os.environ, "PYTHONPATH": path}
+            )
+        except OSError:  # such as a Python that only root can read, after root was given up
+            self._ended(Failure())
+            return
         self._process.writeToChild(0, msgspec.json.encode(self._task) + b"\n")
 
     def stop(self) -> Deferred[None]:
