@@ -66,7 +66,7 @@ class IndexerProcess:
                 protocol, sys.executable, command, env={**os.environ, "PYTHONPATH": path}
             )
         except OSError:  # such as a Python that only root can read, after root was given up
-            self._ended(Failure())
+            self._ended(Failure())  # type: ignore[no-untyped-call]
             return
         self._process.writeToChild(0, msgspec.json.encode(self._task) + b"\n")
 
