@@ -25,10 +25,10 @@ _NEVER_RECENT = 1 << 32
 
 def find_recoverable(cursor: Cursor, account_id: int) -> Row | None:
     """The row of MAILBOX_COLUMNS of the mailbox of an account's deleted messages."""
-    columns = ", ".join(f"b.{column.strip()}" for column in MAILBOX_COLUMNS.split(","))
     return one(
         cursor,
-        f"SELECT {columns} FROM recoverable r JOIN mailboxes b ON b.id = r.mailbox_id WHERE r.account_id = ?",
+        f"SELECT {MAILBOX_COLUMNS} FROM mailboxes"
+        " WHERE id = (SELECT mailbox_id FROM recoverable WHERE account_id = ?)",
         (account_id,),
     )
 
