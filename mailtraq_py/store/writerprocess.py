@@ -2,7 +2,7 @@
 The writer's process: one on a host, from two workers on. It takes from all workers and tells each what changed.
 
     supervisor    run_writer(...) in a process of its own; send_worker(...) for each worker it starts
-    worker        Store(..., writer=the other end): see remote.py
+    worker        Store(..., peers=Peers(the other end, ...)): see remote.py
 
     select        what workers sent goes into the backlog of its database; a death takes what waits of that worker along
     take          one batch out of the backlog, round robin over workers and kinds of operation
@@ -314,6 +314,9 @@ class WriterProcess:
             if not worker.send(encode_report(report)):
                 self._selector.modify(worker.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, worker)
         except _WorkerGone:
+            self._lose(worker)
+        except (TypeError, ValueError, OverflowError):
+            self.log.failure("a worker whose answer cannot be put into words is let go")
             self._lose(worker)
 
     def _sweep(self, data_dir: Path) -> None:

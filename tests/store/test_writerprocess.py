@@ -388,6 +388,17 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(len(self.process._workers), 1)
         self.assertEqual(self.one.answered(), [1])
 
+    def test_an_answer_without_words(self) -> None:
+        """An operation whose value is none that can cross costs the worker that asked for it, and nobody else."""
+        WRITES["strange"] = lambda _cursor: Written(object())
+        self.addCleanup(WRITES.pop, "strange")
+        self.one.call(1, "strange")
+        self.two.call(1, "fast")
+        self.process.turn()
+        self.assertEqual(len(self.process._workers), 1)
+        self.assertEqual(self.two.answered(), [1])
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
     def test_another_language(self) -> None:
         """A worker that speaks another language is let go; the others stay."""
         self.one.socket.sendall(frames.frame(b"EHLO"))
