@@ -171,6 +171,18 @@ class PoolTests(StoreCase):
         self.assertEqual(self.store.database.read("count_contents"), 0)
         self.assertEqual([damage.detail for damage in self.store.verification().damages()], [])
 
+    async def test_who_purges_is_done_when_nothing_is_left(self) -> None:
+        """Whoever is told that there is no more to purge may rely on it, however many purge at once."""
+        for turn in range(5):
+            for number in range(4):
+                await self.boxes.create(f"b{number}")
+                await self.deliver(message(), f"b{number}", f"D{turn} {number}")
+            deleting = [Deferred.fromCoroutine(self.boxes.delete(f"b{number}")) for number in range(4)]
+            await gatherResults(deleting)
+            while await self.other.database.run("purge_condemned"):
+                pass
+            self.assertEqual(self.other.database.read("count_contents"), 0)
+
     async def test_a_row_is_leased_once(self) -> None:
         """Runners that ask at the same moment never get the same row, and get all of them together."""
         recipients = [Recipient(ForwardPath(parse_address(f"a{number}@far{number}.example"))) for number in range(40)]

@@ -142,13 +142,15 @@ class Ledger:
 
     def condemned(self) -> MailboxCounters | None:
         """The first mailbox that was deleted and whose messages have not gone yet, None without one."""
-        row = one(self.cursor, "SELECT id, account_id FROM mailboxes WHERE state = 'condemned' ORDER BY id LIMIT 1")
-        if row is None:
-            return None
-        self.account(row[1])
-        lock_rows(self.cursor, "mailboxes", "id", [row[0]])
-        row = one(self.cursor, f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ?", row[:1])
-        return None if row is None else self._mailboxes.setdefault(row[0], MailboxCounters(*row))
+        statement = "SELECT id, account_id FROM mailboxes WHERE state = 'condemned' ORDER BY id LIMIT 1"
+        while (row := one(self.cursor, statement)) is not None:
+            self.account(row[1])
+            lock_rows(self.cursor, "mailboxes", "id", [row[0]])
+            found = one(self.cursor, f"SELECT {MAILBOX_COLUMNS} FROM mailboxes WHERE id = ?", row[:1])
+            if found is not None:
+                return self._mailboxes.setdefault(row[0], MailboxCounters(*found))
+            # Somebody else ended it while we waited for it; there may be others.
+        return None
 
     def find_mailbox(self, account_id: int, name: str) -> MailboxCounters | None:
         """A mailbox by its canonical name, None where there is none."""
