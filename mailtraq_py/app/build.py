@@ -198,18 +198,13 @@ class Server:
         Raises:
             ConfigurationError: it has errors, or would relay for strangers.
         """
-        recipients = recipient_settings(configuration, lists)
-        warnings = judge(configuration, self._store.directory, lists=lists, recipients=recipients)
-        return self._built(configuration, lists, recipients, number), warnings
+        warnings = judge(configuration, self._store.directory, lists=lists)
+        return self.prepared(configuration, lists, number), warnings
 
     def prepared(self, configuration: Configuration, lists: ListFiles, number: int) -> InForce:
         """As `judged`, of a configuration that was judged already."""
-        return self._built(configuration, lists, recipient_settings(configuration, lists), number)
-
-    def _built(
-        self, configuration: Configuration, lists: ListFiles, recipients: RecipientSettings, number: int
-    ) -> InForce:
-        return InForce(self._build_policy(policy_settings(configuration, lists), number), recipients)
+        policy = self._build_policy(policy_settings(configuration, lists), number)
+        return InForce(policy, recipient_settings(configuration, lists))
 
     def take(self, fresh: InForce) -> None:
         """Bring it into force, from the next decision on."""

@@ -111,16 +111,6 @@ class Configuration:
                 yield (word, index), service
 
 
-def load_given(given: str | None) -> Configuration:
-    """
-    Read and check the file given, or the first of the default ones that exists.
-
-    Raises:
-        ConfigurationError: with everything that is wrong with it, or that there is none.
-    """
-    return _faultless(look_at_given(given))
-
-
 def load(file: Path) -> Configuration:
     """
     Read and check a file.
@@ -128,18 +118,36 @@ def load(file: Path) -> Configuration:
     Raises:
         ConfigurationError: with everything that is wrong with it.
     """
-    return _faultless(_look_at(file))
+    return _faultless(look_at(file))
+
+
+def look_at(file: Path) -> Configuration:
+    """
+    Read a file; what is wrong stands in the configuration's `problems`, so that the rest can be judged too.
+
+    Raises:
+        ConfigurationError: it cannot be read, or it is no TOML.
+    """
+    file = file.absolute()
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        problem = ConfigurationProblem(str(file), 1, "", f"not UTF-8 at octet {error.start}")
+        raise ConfigurationError([problem]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{file}: {error.strerror or error}"]) from None
+    return _examine(text, file)
 
 
 def look_at_given(given: str | None) -> Configuration:
     """
-    As `load_given`, but what is wrong stands in the configuration's `problems`, so that the rest can be judged too.
+    As `look_at`, of the file given or the first of the default ones.
 
     Raises:
-        ConfigurationError: there is no file, it cannot be read, or it is no TOML.
+        ConfigurationError: there is none, it cannot be read, or it is no TOML.
     """
     try:
-        return _look_at(find_file(given))
+        return look_at(find_file(given))
     except NoConfiguration as error:
         raise ConfigurationError([error]) from None
 
@@ -153,18 +161,6 @@ def _faultless(configuration: Configuration) -> Configuration:
     if configuration.problems:
         raise ConfigurationError(configuration.problems)
     return configuration
-
-
-def _look_at(file: Path) -> Configuration:
-    file = file.absolute()
-    try:
-        text = file.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        problem = ConfigurationProblem(str(file), 1, "", f"not UTF-8 at octet {error.start}")
-        raise ConfigurationError([problem]) from None
-    except OSError as error:
-        raise ConfigurationError([f"{file}: {error.strerror or error}"]) from None
-    return _examine(text, file)
 
 
 def _examine(text: str, file: Path) -> Configuration:

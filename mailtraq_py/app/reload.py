@@ -19,7 +19,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 from zope.interface import Interface
 
-from .config import Configuration, ConfigurationError, load
+from .config import Configuration, ConfigurationError, look_at
 from .listfiles import ListFiles
 
 _SERVER_KEYS = (
@@ -167,7 +167,7 @@ class Reloads:
         await self._turn.acquire()
 
     def _read(self) -> tuple[Configuration, ListFiles, Any, tuple[str, ...]]:
-        fresh, lists = load(self._started_with.file), ListFiles()
+        fresh, lists = look_at(self._started_with.file), ListFiles()
         return (fresh, lists, *self._server.judged(fresh, lists, self._number + 1))
 
     async def _take(self, fresh: Any) -> None:

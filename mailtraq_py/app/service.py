@@ -114,7 +114,8 @@ class MailService(Service):
         """
         configuration, keys = self.configuration, self.configuration.keys
         if not any(True for _ in configuration.services()):
-            raise ConfigurationError([configuration.problem("no [[smtp]], [[pop3]] or [[imap]]: nothing to serve")])
+            nothing = configuration.problem("no [[smtp]], [[pop3]] or [[imap]]: nothing to serve")
+            raise ConfigurationError([nothing, *configuration.problems])
         warnings = []
         if is_root():
             if keys.user:

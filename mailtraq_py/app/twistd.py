@@ -16,7 +16,7 @@ from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.python import usage
 
-from .config import ConfigurationError, load_given
+from .config import ConfigurationError, look_at_given
 from .service import CannotStart, MailService
 
 
@@ -37,7 +37,7 @@ def makeService(options: Options) -> IService:
     """
     parent: Any = options.parent or {}
     try:
-        configuration = load_given(options["config"])
+        configuration = look_at_given(options["config"])
         service = MailService(configuration, reactor, foreground=bool(parent.get("nodaemon", True)))
         service.prepare()
     except ConfigurationError as error:
