@@ -106,8 +106,9 @@ def _make(store: OpenStore, number: int, progress: ProgressLine) -> None:
             progress("messages", indexing.metrics.messages, total)
     except TemporaryFailure as failure:
         raise Refused(f"the store cannot do that now: {failure.reason}") from None
-    if opened.indexes.is_condemned(number):
-        raise Refused("the index cannot be written: see the log")
+    counts = _counts(store, number)
+    if (0 if counts is None else counts.messages) < total:
+        raise Refused("the index cannot be written: is there room on its disk?")
 
 
 def _wait(store: OpenStore, number: int, progress: ProgressLine) -> None:

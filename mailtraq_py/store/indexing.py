@@ -47,6 +47,9 @@ _SLICES_A_TURN = 5
 SETTLE_SECONDS = 60.0
 """A log is written back so long after it was begun."""
 
+PUT_OFF_SECONDS = 60.0
+"""An index that could not be written is tried again so long after it."""
+
 FORGET_SECONDS = 4 * 3600.0
 """What is expunged is forgotten so long after the last time, at most."""
 
@@ -91,6 +94,7 @@ class Indexing:
     metrics: IndexMetrics = field(default_factory=IndexMetrics)
     look_seconds: float = 0.0
     _seen: dict[int, list[Row]] = field(default_factory=dict)
+    _put_off: dict[int, float] = field(default_factory=dict)
     _forget_due: dict[int, float] = field(default_factory=dict)
     _unsettled: dict[int, float] = field(default_factory=dict)
     _strays: set[int] = field(default_factory=set)
@@ -129,12 +133,9 @@ class Indexing:
             # An index that somebody took away is made anew; an account without mail needs none.
             is_there = account_id in present or not _has_mail(mailboxes)
             is_due = account_id in condemned or self._forget_due.get(account_id, now) < now
-            if is_there and not is_due and self._seen.get(account_id) == mailboxes:
-                continue
-            if self._visit(account_id, mailboxes):
-                self._seen[account_id] = mailboxes
-            else:
-                is_more = True
+            is_new = not is_there or is_due or self._seen.get(account_id) != mailboxes
+            if is_new and self._put_off.get(account_id, now) <= now:
+                is_more |= self._visit(account_id, mailboxes)
         return is_more
 
     def tidy(self) -> bool:
@@ -164,10 +165,11 @@ class Indexing:
         return True
 
     def _visit(self, account_id: int, mailboxes: list[Row]) -> bool:
-        """One turn of an account; whether nothing is left to do for it."""
+        """One turn of an account; whether there is more to do for it at once."""
         if not _has_mail(mailboxes):
             self.indexes.remove(account_id)
-            return True
+            self._seen[account_id] = mailboxes
+            return False
         try:
             with closing(self.indexes.open_to_write(account_id)) as index:
                 self._unsettled.setdefault(account_id, self.clock())
@@ -180,10 +182,12 @@ class Indexing:
         except IndexUnavailable as error:
             if isinstance(error, IndexDamaged):
                 self.indexes.condemn(account_id)
-            # Tried again with the account's next change, or a little later.
+            self._put_off[account_id] = self.clock() + PUT_OFF_SECONDS
             self.log.warn("index-unavailable", event="index-unavailable", account=account_id, reason=str(error))
-            return True
-        return is_done
+            return False
+        if is_done:
+            self._seen[account_id] = mailboxes
+        return not is_done
 
     def _catch_up(self, account_id: int, index: SearchIndex, mailboxes: list[Row]) -> bool:
         marks = index.marks()

@@ -31,7 +31,7 @@ from mailtraq_py.store.attachments import AttachmentLimits, AttachmentText
 from mailtraq_py.store.content import Content
 from mailtraq_py.store.deleted import DeletedSettings
 from mailtraq_py.store.immediate import run_now
-from mailtraq_py.store.indexing import FORGET_SECONDS, Indexing
+from mailtraq_py.store.indexing import FORGET_SECONDS, PUT_OFF_SECONDS, Indexing
 from mailtraq_py.store.narrowing import IndexedMailbox
 from mailtraq_py.store.searchindex import Document, SearchIndex, SearchIndexes, index_files
 from mailtraq_py.store.searching import MailboxSearch
@@ -457,6 +457,9 @@ class DamageTests(IndexCase):
         self.assertEqual([61], self.text("ipsum"))
         self.assertEqual((60, 60), self.counts())
         self.append(b"Subject: newer\r\n\r\nipsum\r\n")
+        self.index()
+        self.assertEqual((60, 60), self.counts())
+        self.now += PUT_OFF_SECONDS
         self.index()
         self.assertEqual((62, 62), self.counts())
         self.assertEqual([61, 62], self.text("ipsum"))
