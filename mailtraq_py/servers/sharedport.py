@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 from twisted.internet.tcp import Port
 
-AFTER_YOU_SECONDS = 0.005
+AFTER_YOU_SECONDS = 0.02
 
 
 class SharedPort(Port):
