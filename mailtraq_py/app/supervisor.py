@@ -282,7 +282,8 @@ class Supervisor:
                     return
 
     def _is_due(self, number: int) -> bool:
-        return self._not_before.get(number, 0.0) <= self._reactor.seconds()
+        now: float = self._reactor.seconds()
+        return self._not_before.get(number, 0.0) <= now
 
     def _kill(self, children: Iterable[_Child]) -> None:
         for child in list(children):
