@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,14 +37,14 @@ class Tally:
     """Counts events of the log."""
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, str, str], int] = {}
+        self.counts: defaultdict[tuple[str, str, str], int] = defaultdict(int)
 
     def __call__(self, event: LogEvent) -> None:
         """Count one; what is only text has no word and is not counted."""
-        word = event.get("event")
+        get = event.get
+        word = get("event")
         if word is not None:
-            key = (word, event.get("service", ""), event.get("opinion", ""))
-            self.counts[key] = self.counts.get(key, 0) + 1
+            self.counts[word, get("service", ""), get("opinion", "")] += 1
 
 
 class Pulse:

@@ -36,8 +36,10 @@ class WriterMetrics:
         """Count a batch."""
         self.operations += operations
         self.batches += 1
-        self.largest_batch = max(self.largest_batch, operations)
         self.commit_seconds += seconds
-        self.longest_commit_seconds = max(self.longest_commit_seconds, seconds)
+        if operations > self.largest_batch:
+            self.largest_batch = operations
+        if seconds > self.longest_commit_seconds:
+            self.longest_commit_seconds = seconds
         self.batch_sizes[bisect_left(BATCH_BOUNDS, operations)] += 1
         self.commit_times[bisect_left(COMMIT_BOUNDS, seconds)] += 1
