@@ -188,8 +188,8 @@ class IBans(Interface):
 
     async def note_recipient(client: str, now: float, seconds: float, most: int) -> None:
         """
-        Count one refused recipient, in windows of `seconds` that begin with the first. The `most`th of a window bans the
-        client for `seconds`; the ban holds when this returns.
+        Count one refused recipient, in windows of `seconds` that begin with the first. The `most`th of a window bans
+        the client for `seconds`; the ban holds when this returns.
 
         Raises:
             TemporaryFailure: it was not counted.
