@@ -4,6 +4,7 @@ The command line as a whole: help and exit codes.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,12 @@ class HelpTests(SynchronousTestCase):
             result = CliRunner().invoke(main, [*path, "--help"])
             self.assertEqual(result.exit_code, 0)
             self.assertIn(f"\n    mailtraq {' '.join(path)}", result.output.partition("\n  Example")[2], path)
+
+    def test_overview(self) -> None:
+        """`mailtraq --help` names each command in one line."""
+        lines = CliRunner().invoke(main, ["--help"], terminal_width=100).output.splitlines()
+        for name in main.list_commands(click.Context(main)):
+            self.assertTrue(any(re.fullmatch(rf"  {name}  +[A-Z].*[.]", line) for line in lines), name)
 
     def test_usage(self) -> None:
         """An unknown command, option or a missing argument ends with 2, and without a traceback."""
