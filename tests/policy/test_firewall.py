@@ -5,11 +5,10 @@ Firewall lists: which entries there are, what they mean, how fast they decide.
 from __future__ import annotations
 
 import random
-import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.policy.firewall import FirewallList, parse_client, parse_rules
+from mailtraq_py.policy.firewall import FirewallList, parse_rules
 from mailtraq_py.policy.firewallrule import parse_rule
 from mailtraq_py.policy.problems import Problems
 from mailtraq_py.policy.settings import Entry, ListUnreadable, entries, read_list
@@ -163,26 +162,6 @@ class Decisions(SynchronousTestCase):
                     if naive(text.lstrip("~"), client):
                         expected = index
                 self.assertEqual(compiled.decide(client)[1], expected, (texts, client))
-
-    def test_ten_thousand_entries(self) -> None:
-        """A decision among 10,000 entries, half of them wildcards anywhere, stays below 50 microseconds."""
-        rolls = random.Random(1)
-        texts = []
-        for number in range(10_000):
-            one, two, three, four = (rolls.randrange(256) for _ in range(4))
-            texts.append(f"*.{two}.*.{four}" if number % 2 else f"~{one}.{two}.{three}.{four}")
-        compiled = listed(*texts)
-        clients = [".".join(str(rolls.randrange(256)) for _ in range(4)) for _ in range(500)]
-        for client in clients:
-            parse_client(client)
-        best = min(self._seconds(compiled, clients) for _ in range(20))
-        self.assertLess(best / len(clients), 50e-6)
-
-    def _seconds(self, compiled: FirewallList, clients: list[str]) -> float:
-        began = time.process_time()
-        for client in clients:
-            compiled.decide(client)
-        return time.process_time() - began
 
 
 class ListFiles(SynchronousTestCase):
