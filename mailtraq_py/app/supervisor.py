@@ -65,7 +65,6 @@ class _Child:
         self.waiting: dict[int, Deferred[None]] = {}
         self.failure = ""
 
-
     @property
     def name(self) -> str:
         """For the log."""
@@ -75,6 +74,8 @@ class _Child:
 @implementer(IGoverned)
 class Supervisor:
     """
+    See the file's head.
+
     Args:
         configuration: judged already.
         lists: its list files, read.
