@@ -18,7 +18,7 @@ run: $(VENV)/.runtime
 	@$(VENV)/bin/mailtraq trial
 
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .

@@ -4,6 +4,8 @@ A real server in a folder of its own: configured, filled with accounts, started,
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import poplib
 import signal
@@ -23,16 +25,22 @@ PASSWORD = "correct horse 9"
 PROGRAMS = Path(sys.executable).parent
 
 
+# Below the ports that the kernel gives to clients, and apart from those of tests that run beside these.
+_PORTS_EACH = 2000
+_FIRST_PORT = 12_000 + _PORTS_EACH * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_offsets = itertools.count(os.getpid() * 8)
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all held at once while choosing so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens on, none of them given before."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _FIRST_PORT + next(_offsets) % _PORTS_EACH
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports
 
 
 def wait_for(condition, what: str, seconds: float = START_SECONDS) -> None:
