@@ -119,7 +119,8 @@ def in_child(work: Callable[[], Iterator[str]], most_octets: int, seconds: float
 def _be_child(work: Callable[[], Iterator[str]], writing: int, seconds: float) -> None:
     """Never returns, whatever happens: above us is the parent's program."""
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_OCTETS, _MEMORY_OCTETS))
+        most = _address_space_octets() + _MEMORY_OCTETS
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 2))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with open(os.devnull, "r+b", buffering=0) as nothing:
@@ -130,6 +131,12 @@ def _be_child(work: Callable[[], Iterator[str]], writing: int, seconds: float) -
                 pipe.write(text.encode("utf-8", "replace"))
     finally:
         os._exit(0)
+
+
+def _address_space_octets() -> int:
+    """What this process, a copy of its parent, has already."""
+    with open("/proc/self/statm", "rb", buffering=0) as sizes:
+        return int(sizes.read().split()[0]) * resource.getpagesize()
 
 
 def _gather(reading: int, most_octets: int, deadline: float) -> bytes:
