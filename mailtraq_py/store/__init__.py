@@ -5,6 +5,6 @@ store (opens all), opening, database, immediate, now, backlog, writer with write
 frames, operations, sql/ (functions of a cursor), sqlite, turnstile, dialect, disk, migrate, schema/, workers,
 acceptance, content, spool, deleted, mailboxes, flagchanges, searchindex, indexing, attachments, narrowing, searching,
 sorting, queue, lookup, directory, glance, resolution, hashing, passwords, logins, failures, decisions,
-administration, hub, undelete, verification, backup with packs, packvfs and throttle, rollback, postgres/ (the same on
-a server).
+administration, hub, rounds, undelete, verification, backup with packs, packvfs and throttle, rollback, postgres/ (the
+same on a server).
 """

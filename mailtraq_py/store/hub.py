@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -24,6 +23,8 @@ from mailtraq_py.mail.changes import (
     MailboxGone,
     QueueGrew,
 )
+
+from .rounds import Rounds
 
 if TYPE_CHECKING:
     from .database import FileDatabase
@@ -116,17 +117,15 @@ class NoticeReader:
         self._origin = origin
         self._version = database.data_version()
         self._last: int = database.read("last_notice")
-        self._loop = LoopingCall(self.poll)
+        self._rounds = Rounds(self.poll)
 
     def start(self, reactor: Any) -> None:
         """Begin to ask every `POLL_SECONDS`."""
-        self._loop.clock = reactor
-        self._loop.start(POLL_SECONDS, now=False)
+        self._rounds.start(reactor, POLL_SECONDS)
 
     def stop(self) -> None:
         """Ask no more."""
-        if self._loop.running:
-            self._loop.stop()
+        self._rounds.stop()
 
     def poll(self) -> None:
         """Ask once and publish what is new. A database that cannot be read now is asked again the next time."""

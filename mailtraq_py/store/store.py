@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
@@ -44,6 +43,7 @@ from .opening import MAIN, RECENT, SHARED_SCHEME, connect, database_paths, open_
 from .passwords import Passwords
 from .queue import Queue
 from .remote import RemoteDatabase, WriterLink
+from .rounds import Rounds
 from .searchindex import SearchIndexes
 from .spool import SpoolFolder
 from .undelete import Undeletion
@@ -137,7 +137,8 @@ class Store:
         self._deleted_settings = deleted
         self._workers: list[Workers] = []
         self._databases: list[Database] = []
-        self._upkeep: LoopingCall | None = None
+        self._upkeep = Rounds(self._begin_keeping_up)
+        self._keeping_up: Deferred[None] = succeed(None)
         self._notices: Notices | None = None
         self._spools = SpoolFolder(self._data_dir / "spool", self._disk)
         self.hub = ChangeHub()
@@ -217,8 +218,7 @@ class Store:
         """Commit what waits, end the threads, close the files; of a store whose start failed, what there is."""
         if self._notices is not None:
             self._notices.stop()
-        if self._upkeep is not None and self._upkeep.running:
-            self._upkeep.stop()
+        self._upkeep.stop()
         for workers in self._workers:
             workers.stop()
         for database in self._databases:
@@ -254,9 +254,11 @@ class Store:
         self._notices.start(self._reactor)
         if self._peers is not None and not self._peers.keeps_up:
             return
-        self._upkeep = LoopingCall(lambda: Deferred.fromCoroutine(self.keep_up()))
-        self._upkeep.clock = self._reactor
-        self._upkeep.start(_UPKEEP_SECONDS, now=False)
+        self._upkeep.start(self._reactor, _UPKEEP_SECONDS)
+
+    def _begin_keeping_up(self) -> None:
+        if self._keeping_up.called:
+            self._keeping_up = Deferred.fromCoroutine(self.keep_up())
 
     def _sync_folders(self) -> None:
         """Folders made for us may not have their names on disk yet; what we may not look at is its owner's affair."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
 from ..database import Database
 from ..hub import ChangeHub
+from ..rounds import Rounds
 
 POLL_SECONDS = 0.25
 
@@ -36,17 +36,15 @@ class News:
         self._hub = hub
         self._origin = origin
         self._horizon, self._told = database.read("shared_notices", None, origin)
-        self._loop = LoopingCall(self.poll)
+        self._rounds = Rounds(self.poll)
 
     def start(self, reactor: Any) -> None:
         """Begin to ask every `POLL_SECONDS`."""
-        self._loop.clock = reactor
-        self._loop.start(POLL_SECONDS, now=False)
+        self._rounds.start(reactor, POLL_SECONDS)
 
     def stop(self) -> None:
         """Ask no more."""
-        if self._loop.running:
-            self._loop.stop()
+        self._rounds.stop()
 
     def poll(self) -> None:
         """Ask once and publish what is new. A database that cannot be read now is asked again the next time."""
