@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mailtraq_py.interfaces.directory import IDirectory
-from mailtraq_py.store.now import run_now
-from mailtraq_py.store.store import Store
 
 from .location import Location
 from .nobody import NobodyHosted
 from .offline import offline_store
-
-ACCOUNTS_LISTED_MAX = 1000
 
 
 @contextmanager
@@ -31,11 +27,4 @@ def hosted(location: Location) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
         yield NobodyHosted(), ()
         return
     with offline_store(location) as store:
-        yield store.directory, _some_account(store)
-
-
-def _some_account(store: Store) -> tuple[str, ...]:
-    for domain in run_now(store.administration.list_domains()):
-        if 0 < domain.accounts <= ACCOUNTS_LISTED_MAX:
-            return (run_now(store.administration.list_accounts(domain.name))[0].account.address,)
-    return ()
+        yield store.directory, store.directory.some_account()

@@ -11,6 +11,7 @@ from typing import Any
 from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.policy.build import build_policy
 from mailtraq_py.policy.memoryrows import MemoryRows
+from mailtraq_py.policy.noanswers import NoAnswers
 from mailtraq_py.policy.problems import BadPolicy
 from mailtraq_py.policy.proof import prove
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
@@ -18,7 +19,7 @@ from mailtraq_py.store.now import run_now
 
 from .config import Configuration, ConfigurationError
 from .listfiles import ListFiles
-from .nobody import NoAnswers, NobodyHosted
+from .nobody import NobodyHosted
 from .recipients import RecipientSettings, doubts, recipient_settings, ruled
 from .settings import policy_settings
 

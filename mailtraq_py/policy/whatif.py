@@ -15,12 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zope.interface import implementer
-
 from mailtraq_py.interfaces.connection import Connection, Protocol, Role, TLSInfo
 from mailtraq_py.interfaces.directory import Account, IDirectory
-from mailtraq_py.interfaces.failures import TemporaryFailure
-from mailtraq_py.interfaces.net import IResolver
 from mailtraq_py.interfaces.policy import Facts, Opinion, RecentLogin, Stage, Verdict
 from mailtraq_py.interfaces.store import RecordedSession
 from mailtraq_py.mail.address import parse_address
@@ -28,6 +24,7 @@ from mailtraq_py.mail.envelope import NULL_PATH, ForwardPath, ReversePath
 
 from .build import build_policy
 from .memoryrows import MemoryRows
+from .noanswers import NoAnswers
 from .recentlogin import RecentLoginRules, RecentLogins
 from .senders import BLACKLISTED
 from .settings import PolicySettings
@@ -270,18 +267,8 @@ def _by(told: Mapping[str, Any]) -> str:
     return str(told["by"])
 
 
-@implementer(IResolver)
-class _Silent:
+class _Silent(NoAnswers):
     """The DNS of the past is not there to be asked."""
 
     async def mx(self, domain: str) -> list[tuple[int, str]]:
         return [(0, domain)]
-
-    async def addresses(self, host: str) -> list[str]:
-        raise TemporaryFailure("the DNS is not asked")
-
-    async def txt(self, name: str) -> list[bytes]:
-        raise TemporaryFailure("the DNS is not asked")
-
-    async def pointers(self, address: str) -> list[str]:
-        raise TemporaryFailure("the DNS is not asked")

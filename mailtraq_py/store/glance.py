@@ -12,10 +12,10 @@ from typing import Any
 import apsw
 from zope.interface import implementer
 
-from mailtraq_py.interfaces.directory import Account, CramSecret, IDirectory
+from mailtraq_py.interfaces.directory import IDirectory
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
-from .lookup import Lookup
+from .lookup import Lookup, NobodyLogsIn
 from .migrate import schema_of
 from .sql import accounts, lists
 from .sqlite import BUSY_MILLISECONDS, check_library
@@ -35,7 +35,6 @@ _READS = {
         lists.list_members,
     )
 }
-_ACCOUNTS_LISTED_MAX = 1000
 
 
 class OtherSchema(Exception):
@@ -66,7 +65,7 @@ def glance(path: str) -> Iterator[Glance]:
 
 
 @implementer(IDirectory)
-class Glance(Lookup):
+class Glance(NobodyLogsIn, Lookup):
     """
     A directory where nobody logs in.
 
@@ -77,25 +76,6 @@ class Glance(Lookup):
     def __init__(self, connection: apsw.Connection) -> None:
         super().__init__(self._look)
         self._connection = connection
-
-    def some_account(self) -> tuple[str, ...]:
-        """The address of one account, of a domain that is not too large to be listed; () where there is none."""
-        for domain, _, count in self._look("list_domains"):
-            if 0 < count <= _ACCOUNTS_LISTED_MAX:
-                return (self._look("list_accounts", domain)[0][1],)
-        return ()
-
-    async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
-        """Nobody logs in."""
-        return None
-
-    async def find_cram_secret(self, login: str) -> CramSecret | None:
-        """None."""
-        return None
-
-    async def offers_cram_md5(self) -> bool:
-        """No."""
-        return False
 
     def _look(self, name: str, *arguments: Any) -> Any:
         try:

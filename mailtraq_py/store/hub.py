@@ -7,8 +7,9 @@ when SQLite says that somebody else committed.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -88,17 +89,32 @@ def _key(change: Change) -> Key:
             return _QUEUE
 
 
-class Notices(Protocol):
-    """Hears what other processes committed, and publishes it."""
+class Notices(ABC):
+    """
+    Hears what other processes committed, and publishes it.
+
+    Args:
+        seconds: between two looks.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._rounds = Rounds(self.poll)
 
     def start(self, reactor: Any) -> None:
-        """Begin."""
+        """Begin to look."""
+        self._rounds.start(reactor, self._seconds)
 
     def stop(self) -> None:
-        """Hear no more."""
+        """Look no more."""
+        self._rounds.stop()
+
+    @abstractmethod
+    def poll(self) -> None:
+        """Look once and publish what is new. A database that cannot be read now is asked again the next time."""
 
 
-class NoticeReader:
+class NoticeReader(Notices):
     """
     Hears what other processes committed.
 
@@ -112,23 +128,15 @@ class NoticeReader:
     log = Logger()
 
     def __init__(self, database: FileDatabase, hub: ChangeHub, origin: str) -> None:
+        super().__init__(POLL_SECONDS)
         self._database = database
         self._hub = hub
         self._origin = origin
         self._version = database.data_version()
         self._last: int = database.read("last_notice")
-        self._rounds = Rounds(self.poll)
-
-    def start(self, reactor: Any) -> None:
-        """Begin to ask every `POLL_SECONDS`."""
-        self._rounds.start(reactor, POLL_SECONDS)
-
-    def stop(self) -> None:
-        """Ask no more."""
-        self._rounds.stop()
 
     def poll(self) -> None:
-        """Ask once and publish what is new. A database that cannot be read now is asked again the next time."""
+        """See `Notices`."""
         try:
             version = self._database.data_version()
             if version != self._version:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, TypeVar
 
-from mailtraq_py.interfaces.directory import Account, Destination, MailboxLists, RecipientRules
+from mailtraq_py.interfaces.directory import Account, CramSecret, Destination, MailboxLists, RecipientRules
 from mailtraq_py.mail.envelope import ForwardPath
 
 from .resolution import Names, Pause
@@ -19,6 +19,7 @@ Read = Callable[..., Any]
 """As `Database.read`."""
 
 _NO_LISTS = MailboxLists()
+_ACCOUNTS_LISTED_MAX = 1000
 _Lookup = TypeVar("_Lookup", bound="Lookup")
 
 
@@ -64,6 +65,13 @@ class Lookup:
         other._names = Names(self._read, rules, no_pause)
         return other
 
+    def some_account(self) -> tuple[str, ...]:
+        """The address of one account, of a domain that is not too large to be listed; () where there is none."""
+        for domain, _, count in self._read("list_domains"):
+            if 0 < count <= _ACCOUNTS_LISTED_MAX:
+                return (self._read("list_accounts", domain)[0][1],)
+        return ()
+
     async def is_local_domain(self, domain: str) -> bool:
         """See `IDirectory`."""
         return self._read("find_domain", domain) is not None
@@ -90,3 +98,19 @@ class Lookup:
         return (account.quota_octets is None or octets < account.quota_octets) and (
             account.quota_messages is None or messages < account.quota_messages
         )
+
+
+class NobodyLogsIn:
+    """The part of `IDirectory` that is about passwords, where there are none."""
+
+    async def verify_password(self, login: str, password: bytes, client: str) -> Account | None:
+        """Nobody logs in."""
+        return None
+
+    async def find_cram_secret(self, login: str) -> CramSecret | None:
+        """None."""
+        return None
+
+    async def offers_cram_md5(self) -> bool:
+        """No."""
+        return False

@@ -8,20 +8,17 @@ by its key.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.logger import Logger
 
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
 from ..database import Database
-from ..hub import ChangeHub
-from ..rounds import Rounds
+from ..hub import ChangeHub, Notices
 
 POLL_SECONDS = 0.25
 
 
-class News:
+class News(Notices):
     """
     Hears what other processes committed.
 
@@ -32,22 +29,14 @@ class News:
     log = Logger()
 
     def __init__(self, database: Database, hub: ChangeHub, origin: str) -> None:
+        super().__init__(POLL_SECONDS)
         self._database = database
         self._hub = hub
         self._origin = origin
         self._horizon, self._told = database.read("shared_notices", None, origin)
-        self._rounds = Rounds(self.poll)
-
-    def start(self, reactor: Any) -> None:
-        """Begin to ask every `POLL_SECONDS`."""
-        self._rounds.start(reactor, POLL_SECONDS)
-
-    def stop(self) -> None:
-        """Ask no more."""
-        self._rounds.stop()
 
     def poll(self) -> None:
-        """Ask once and publish what is new. A database that cannot be read now is asked again the next time."""
+        """See `Notices`."""
         try:
             self._horizon, found = self._database.read("shared_notices", self._horizon, self._origin)
         except TemporaryFailure as failure:
