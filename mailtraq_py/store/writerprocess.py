@@ -7,7 +7,8 @@ The writer's process: one on a host, from two workers on. It takes from all work
     select        what workers sent goes into the backlog of its database; a death takes what waits of that worker along
     take          one batch out of the backlog, round robin over workers and kinds of operation
     execute       one commit, by the same `Writer` that one worker alone has in a thread
-    report        to each worker its answers and everybody's changes, in one message
+    report        to each worker its answers and everybody's changes, in one message; who has no answer to come hears
+                  of changes at most every NEWS_SECONDS: to be woken at each commit costs as much as one does
 
 One thread and no reactor: while a commit waits for the disk, what comes up waits in the sockets and makes the next
 batch. It knows no clients. A worker that dies takes nothing along but what it was waiting for; when the writer dies its
@@ -59,6 +60,7 @@ from .sqlite import Connections
 from .workers import AtOnce
 from .writer import Outcome, Writer
 
+NEWS_SECONDS = 0.01
 _READ_OCTETS = 1024 * 1024
 # What a worker leaves unread; its own calls are bounded, so this is one that hangs.
 _UNREAD_MAX_OCTETS = 64 * 1024 * 1024
@@ -111,6 +113,7 @@ class _Worker:
     def __init__(self, connection: socket.socket) -> None:
         prepare_socket(connection)
         self.socket = connection
+        self.last_told = 0.0
         self._incoming = Incoming()
         self._unread = bytearray()
 
@@ -157,14 +160,18 @@ class _Operation:
         return id(self.worker), self.name
 
 
+PrintedChange = tuple[str, int, float]
+
+
 @dataclass(slots=True)
 class _Desk:
-    """A database, and what waits for it."""
+    """A database, what waits for it, and changes that workers have not been told of yet."""
 
     kind: str
     connections: Connections
     writer: Writer
     backlog: Backlog[_Operation] = field(default_factory=Backlog)
+    news: dict[_Worker, list[PrintedChange]] = field(default_factory=dict)
 
 
 class WriterProcess:
@@ -196,8 +203,11 @@ class WriterProcess:
             self.turn(waits=not any(desk.backlog for desk in self._desks.values()))
 
     def turn(self, waits: bool = False) -> None:
-        """Hear what there is, or what comes first where it `waits`; then a batch of each database."""
-        for key, events in self._selector.select(None if waits else 0):
+        """
+        Hear what there is, or what comes first where it `waits`; then a batch of each database, and the news that are
+        due.
+        """
+        for key, events in self._selector.select(self._seconds_to_news() if waits else 0):
             if key.data is None:
                 self._take_worker()
             elif key.data in self._workers:
@@ -205,6 +215,8 @@ class WriterProcess:
         for desk in self._desks.values():
             if desk.backlog:
                 self._write(desk)
+        if self._seconds_to_news() == 0:
+            self._tell_news()
 
     def close(self) -> None:
         """Let go of everything."""
@@ -256,6 +268,7 @@ class WriterProcess:
             worker.socket.close()
             for desk in self._desks.values():
                 desk.backlog.withdraw(lambda operation: operation.worker is worker)
+                desk.news.pop(worker, None)
 
     def _hear(self, worker: _Worker, request: Request, octets: int) -> None:
         desk, number = self._desks[request.database], request.number
@@ -298,17 +311,27 @@ class WriterProcess:
                 failure = Failure(outcome)  # type: ignore[no-untyped-call]
                 self.log.failure("operation {name} failed", failure, name=operation.name)
         for worker in tuple(self._workers):
-            if printed or worker in answers or not desk.writer.is_healthy:
-                self._tell(worker, desk, printed, purged.get(worker, []), answers.get(worker, []))
+            if printed:
+                desk.news.setdefault(worker, []).extend(printed)
+            if worker in answers or not desk.writer.is_healthy:
+                self._tell(worker, desk, purged.get(worker, []), answers.get(worker, []))
+
+    def _seconds_to_news(self) -> float | None:
+        """Until somebody is to be told of changes; None where nobody is."""
+        last_told = [worker.last_told for desk in self._desks.values() for worker in desk.news]
+        return max(0.0, min(last_told) + NEWS_SECONDS - time.monotonic()) if last_told else None
+
+    def _tell_news(self) -> None:
+        due = time.monotonic() - NEWS_SECONDS
+        for desk in self._desks.values():
+            for worker in [worker for worker in desk.news if worker.last_told <= due]:
+                self._tell(worker, desk)
 
     def _tell(
-        self,
-        worker: _Worker,
-        desk: _Desk,
-        changes: Sequence[tuple[str, int, float]] = (),
-        purged: Sequence[int] = (),
-        answers: Sequence[Answer] = (),
+        self, worker: _Worker, desk: _Desk, purged: Sequence[int] = (), answers: Sequence[Answer] = ()
     ) -> None:
+        worker.last_told = time.monotonic()
+        changes = desk.news.pop(worker, ())
         report = Report(desk.kind, desk.writer.is_healthy, desk.writer.metrics, changes, purged, answers)
         try:
             if not worker.send(encode_report(report)):

@@ -24,10 +24,11 @@ from mailtraq_py.store import frames, passwords, writerprocess
 from mailtraq_py.store.content import ContentIds
 from mailtraq_py.store.frames import Incoming, OperationFailed, Report, decode_report, encode_call, prepare_socket
 from mailtraq_py.store.operations import WRITES
+from mailtraq_py.store.sql.notices import parse_change
 from mailtraq_py.store.sql.rows import Written
 from mailtraq_py.store.store import Store
 from mailtraq_py.store.writer import SLICE_SECONDS
-from mailtraq_py.store.writerprocess import WriterProcess, send_worker
+from mailtraq_py.store.writerprocess import NEWS_SECONDS, WriterProcess, send_worker
 
 from .contract import ALICE, EVERY, StoreCase, message
 from .writing import ProcessWriting, ThreadWriting, Writing
@@ -362,6 +363,25 @@ class TurnTests(SynchronousTestCase):
             answered = self.two.answered()
         self.assertLessEqual(self.now - began, 2 * SLICE_SECONDS)
         self.assertLessEqual(self.done.index("fast"), 3)
+
+    def test_news(self) -> None:
+        """Who asked for nothing hears of changes at once, but not again before a moment has passed; then of all."""
+        changes = [MailboxChanged(1, mod_seq) for mod_seq in range(3)]
+        waiting = iter(changes)
+        WRITES["change"] = lambda _cursor: Written(None, (next(waiting),))
+        self.addCleanup(WRITES.pop, "change")
+        self.now += NEWS_SECONDS
+        heard: list[list[Any]] = []
+        for number in range(3):
+            self.one.call(number, "change")
+            self.process.turn()
+            self.assertEqual(self.one.answered(), [number])
+            heard.append([change for report in self.two.heard() for change in report.changes])
+        self.assertEqual([len(changes) for changes in heard], [1, 0, 0])
+        self.now += NEWS_SECONDS
+        self.process.turn(waits=True)
+        (report,) = self.two.heard()
+        self.assertEqual([parse_change(*change) for change in report.changes], changes[1:])
 
     def test_a_dead_workers_calls(self) -> None:
         """What a worker that died was waiting for is not begun any more."""
