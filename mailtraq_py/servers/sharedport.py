@@ -2,8 +2,8 @@
 A listening socket from which several workers accept.
 
 A connection that waits wakes every worker that has nothing to do. Each takes one at a time, and who has more
-connections of the service than another lets him go first, for a moment: so a burst is spread evenly however it comes,
-while nobody waits long for a worker that is busy, hangs or dies.
+connections of the service than another lets him go first, and looks again a little later: so a burst is spread evenly
+however it comes, while nobody waits long for a worker that is busy, hangs or dies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IProtocolFactory
 from twisted.internet.tcp import Port
 
-AFTER_YOU_SECONDS = 0.02
+AFTER_YOU_SECONDS = 0.001
+# So often in a row; it is then nobody's turn any more.
+AFTER_YOU_MAX = 20
 
 
 class SharedPort(Port):
@@ -24,14 +26,18 @@ class SharedPort(Port):
     reactor: Any
     is_our_turn: Callable[[], bool]
     _courtesy: IDelayedCall | None = None
+    _courtesies = 0
 
     def doRead(self) -> None:
         """Somebody wants to be accepted."""
-        if self.is_our_turn():
-            self._accept_one()
+        if self._courtesies == AFTER_YOU_MAX or self.is_our_turn():
+            self._courtesies = 0
+            self.numberAccepts = 1
+            super().doRead()  # type: ignore[no-untyped-call]
         else:
+            self._courtesies += 1
             self.stopReading()  # type: ignore[no-untyped-call]
-            self._courtesy = self.reactor.callLater(AFTER_YOU_SECONDS, self._insist)
+            self._courtesy = self.reactor.callLater(AFTER_YOU_SECONDS, self._look_again)
 
     def loseConnection(self, connDone: Any = None) -> Any:
         """Accept no more."""
@@ -42,14 +48,9 @@ class SharedPort(Port):
 
     stopListening = loseConnection
 
-    def _insist(self) -> None:
+    def _look_again(self) -> None:
         self._courtesy = None
-        self._accept_one()
         self.startReading()  # type: ignore[no-untyped-call]
-
-    def _accept_one(self) -> None:
-        self.numberAccepts = 1
-        super().doRead()  # type: ignore[no-untyped-call]
 
 
 def listen_shared(

@@ -12,7 +12,7 @@ from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.servers.sharedport import AFTER_YOU_SECONDS, SharedPort
+from mailtraq_py.servers.sharedport import AFTER_YOU_MAX, AFTER_YOU_SECONDS, SharedPort
 
 
 class SharedPortTests(SynchronousTestCase):
@@ -43,12 +43,27 @@ class SharedPortTests(SynchronousTestCase):
         self.assertEqual((self.accepted, self.reading), (2, []))
 
     def test_after_you(self) -> None:
-        """Who has more waits for a moment; then he takes one, whether the others were there or not."""
+        """Who has more looks away for a moment; if it is his turn by then, he takes the one who still waits."""
         self.ours = False
         self.port.doRead()
         self.assertEqual((self.accepted, self.reading), (0, ["stop"]))
         self.reactor.advance(AFTER_YOU_SECONDS)
-        self.assertEqual((self.accepted, self.reading), (1, ["stop", "start"]))
+        self.assertEqual((self.accepted, self.reading), (0, ["stop", "start"]))
+        self.ours = True
+        self.port.doRead()
+        self.assertEqual(self.accepted, 1)
+
+    def test_nobody_else_comes(self) -> None:
+        """He takes one after a while all the same: the others may be busy, or hang."""
+        self.ours = False
+        for _ in range(AFTER_YOU_MAX):
+            self.port.doRead()
+            self.reactor.advance(AFTER_YOU_SECONDS)
+        self.assertEqual(self.accepted, 0)
+        self.port.doRead()
+        self.assertEqual(self.accepted, 1)
+        self.port.doRead()
+        self.assertEqual(self.accepted, 1)
 
     def test_closed_meanwhile(self) -> None:
         """A port that is closed while it waits accepts nothing more."""
