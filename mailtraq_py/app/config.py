@@ -101,8 +101,11 @@ class Configuration:
 
     @property
     def workers(self) -> int:
-        """How many processes serve."""
-        return self.keys.workers or len(os.sched_getaffinity(0))
+        """How many processes serve; 0 where the server is one process, which does everything."""
+        if self.keys.one_process:
+            return 0
+        cores = len(os.sched_getaffinity(0))
+        return self.keys.workers or (cores if cores > 1 else 0)
 
     def services(self) -> Iterator[tuple[KeyPath, Service]]:
         """Every service with the path of its table."""

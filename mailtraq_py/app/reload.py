@@ -29,6 +29,7 @@ _SERVER_KEYS = (
     "user",
     "group",
     "workers",
+    "one_process",
     "store",
     "tls",
     "outbound",

@@ -29,7 +29,8 @@ data_dir = "var"                    # everything that is written lies here
 # default_domain = ""               # logins without "@domain" belong to this domain; "": the first one hosted
 # user = ""                         # started as root, become this user once the ports are bound
 # group = ""                        # ... and this group; "": the user's own
-# workers = 0                       # processes that serve; 0: one for each core; 1 is a single process in all
+# workers = 0                       # processes that serve, beside one that writes; 0: one for each core
+# one_process = false               # true: no other process but the indexer, for the least memory; so it is on one core
 # unknown_recipient = "refuse"      # mail for nobody: refuse | report (accept, send a report: not recommended)
 #                                   # | deliver (to recipients.catch_all)
 

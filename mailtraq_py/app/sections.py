@@ -381,6 +381,7 @@ class Keys(Table, frozen=True):
     user: str = ""
     group: str = ""
     workers: Annotated[int, at_least(0), at_most(256)] = 0
+    one_process: bool = False
     unknown_recipient: Literal["refuse", "report", "deliver"] = "refuse"
     lan: Lan = Lan()
     recent_login: RecentLogin = RecentLogin()

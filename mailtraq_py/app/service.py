@@ -7,8 +7,8 @@ The running server: start, reload, stop.
     SIGHUP                     the file is read again; policy changes, or stays in force when the file is wrong
     stopService                no new connections; running commands end, within the grace; then queue and store
 
-twistd forks, if it does, between the first two, so threads and databases begin after it. With one worker this process
-serves (serving.py), with several it is their supervisor (supervisor.py).
+twistd forks, if it does, between the first two, so threads and databases begin after it. Alone this process serves
+(serving.py), else it is the supervisor of those that do (supervisor.py).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class MailService(Service):
     def privilegedStartService(self) -> None:
         """Give up root, and see that nobody else works on data_dir."""
         os.umask(0o077)
-        if self.configuration.workers > 1:
+        if self.configuration.workers:
             self._serving = self._supervisor()
         if self._identity is not None:
             become(self._identity)

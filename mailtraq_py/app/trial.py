@@ -37,7 +37,7 @@ FILE = f"""\
 
 hostname = "{HOSTNAME}"
 data_dir = "var"
-workers = 1
+one_process = true
 
 [recent_login]
 exclude = []                        # loopback counts here: a POP3 or IMAP login opens the relay for five minutes

@@ -1,12 +1,12 @@
 """
-The writer's process: one on a host, from two workers on. It takes from all workers and tells each what changed.
+The writer's process: one on a host, where the server has workers. It takes from all and tells each what changed.
 
     supervisor    run_writer(...) in a process of its own; send_worker(...) for each worker it starts
     worker        Store(..., peers=Peers(the other end, ...)): see remote.py
 
     select        what workers sent goes into the backlog of its database; a death takes what waits of that worker along
     take          one batch out of the backlog, round robin over workers and kinds of operation
-    execute       one commit, by the same `Writer` that one worker alone has in a thread
+    execute       one commit, by the same `Writer` that a server of one process has in a thread
     report        to each worker its answers and everybody's changes, in one message; who has no answer to come hears
                   of changes at most every NEWS_SECONDS: to be woken at each commit costs as much as one does
 

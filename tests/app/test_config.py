@@ -4,6 +4,7 @@ The configuration file: defaults, and every error at once with its line.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +54,19 @@ class ConfigurationTests(SynchronousTestCase):
             services,
             {"mx": "0.0.0.0:25", "submission": "0.0.0.0:587", "pop3": "0.0.0.0:110", "imap": "0.0.0.0:143"},
         )
+
+    def test_how_many_serve(self) -> None:
+        """As many as there are cores, or as the file says; 0 is a single process, where it says so, or on one core."""
+        for cores, text, workers in (
+            (4, "", 4),
+            (4, "workers = 2\n", 2),
+            (4, "one_process = true\n", 0),
+            (4, "workers = 2\none_process = true\n", 0),
+            (1, "", 0),
+            (1, "workers = 1\n", 1),
+        ):
+            self.patch(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+            self.assertEqual(parse(text + PLAIN, FILE).workers, workers, (cores, text))
 
     def test_relative_paths(self) -> None:
         """Relative paths begin in the file's folder, the database's too; absolute ones stay."""

@@ -67,14 +67,15 @@ class Server:
 
     Args:
         config: TOML put in place of CONFIG; it may name cert.pem and key.pem; `{mx}`, `{submission}`, `{pop3}`,
-            `{imap}`, `{dns}`, `{sink}` are filled in with ports, `{workers}` with their number.
+            `{imap}`, `{dns}`, `{sink}` are filled in with ports, `{processes}` as `workers` says.
+        workers: how many; 0: one process does everything.
         accounts: addresses that get PASSWORD; their domains are hosted.
     """
 
     CONFIG = """
 hostname = "mx.example.test"
 data_dir = "data"
-workers = {workers}
+{processes}
 
 [lan]
 addresses = ["192.168.1.*"]
@@ -129,7 +130,7 @@ max_connections_per_address = 500
         accounts: Iterable[str] = ("alice@example.test",),
         dns: int = 9,
         sink: int = 9,
-        workers: int = 1,
+        workers: int = 0,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mailtraq-e2e-")
         self.folder = Path(self._folder.name)
@@ -145,7 +146,7 @@ max_connections_per_address = 500
             "imap": self.imap,
             "dns": dns,
             "sink": sink,
-            "workers": workers,
+            "processes": f"workers = {workers}" if workers else "one_process = true",
         }
         text = config or self.CONFIG
         for name, port in ports.items():
@@ -201,7 +202,7 @@ max_connections_per_address = 500
             raise AssertionError(f"the server ended: {self.log.read_text()[-3000:]}")
         ports = [port for port in (self.mx, self.pop3, self.imap) if str(port) in self.config.read_text()]
         # Sockets take connections before there is a worker.
-        is_ready = self._workers == 1 or self.logged().count('"event":"ready"') >= self._starts
+        is_ready = self._workers == 0 or self.logged().count('"event":"ready"') >= self._starts
         return is_ready and all(listens(port) for port in ports)
 
     def kill(self) -> None:

@@ -64,12 +64,12 @@ class Torture:
     Args:
         seed: of the dice; a run with the same seed makes the same messages and waits.
         say: where progress goes.
-        workers: of the server.
+        workers: of the server; 0: it is one process.
     """
 
     seed: int
     say: Callable[[str], None] = print
-    workers: int = 1
+    workers: int = 0
     kills: int = 0
     checked: Counter[str] = field(default_factory=Counter)
 
@@ -288,7 +288,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
     torture = Torture(options.seed, workers=options.workers)
