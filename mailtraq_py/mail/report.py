@@ -43,8 +43,9 @@ class Action(Enum):
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
     """
-    One recipient's fate. `reply` is the last word on it; `remote_mta` who spoke it, "" when that was ourselves;
-    `attempted` and `retry_until` in seconds since the epoch, None where they say nothing.
+    One recipient's fate. `reply` is the last word on it; `said` is what `remote_mta` said, word for word, which may be
+    less than that (a delivery that expired); None and "" when the words are all our own. `attempted` and
+    `retry_until` in seconds since the epoch, None where they say nothing.
     """
 
     recipient: Recipient
@@ -53,6 +54,7 @@ class RecipientStatus:
     remote_mta: str = ""
     attempted: float | None = None
     retry_until: float | None = None
+    said: Reply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _explanation(report: Report) -> str:
     for status in report.statuses:
         lines.append(f"  {_SENTENCES[status.action]} <{_clean(str(status.recipient.path))}>")
         if status.action in (Action.FAILED, Action.DELAYED):
-            speaker = f"{_text(status.remote_mta)} said" if status.remote_mta else "The reason"
+            speaker = f"{_text(status.remote_mta)} said" if status.said == status.reply else "The reason"
             lines.append(f"    {speaker}: {_text(str(status.reply))}")
         if status.retry_until is not None:
             lines.append(f"    It is tried again until {print_date(status.retry_until)}; you need not do anything.")
@@ -168,9 +170,10 @@ def _fields(report: Report, international: bool) -> str:
         lines.append(f"Final-Recipient: {'rfc822' if address.isascii() else 'utf-8'}; {address}")
         lines.append(f"Action: {status.action.value}")
         lines.append(f"Status: {status_code(status.reply)}")
-        if status.remote_mta:
+        if status.said is not None:
+            # RFC 3464 2.3.6: the diagnostic of type "smtp" is the reply itself; our words are in the part for persons.
             lines.append(f"Remote-MTA: dns; {_text(status.remote_mta)}")
-            lines.append(f"Diagnostic-Code: smtp; {_text(str(status.reply))}")
+            lines.append(f"Diagnostic-Code: smtp; {_text(str(status.said))}")
         if status.attempted is not None:
             lines.append(f"Last-Attempt-Date: {print_date(status.attempted)}")
         if status.retry_until is not None:

@@ -17,7 +17,8 @@ class Attempt:
     """
     One row's answer: a positive `reply` ends it as sent, a permanent one as failed, a temporary one waits. `host` is
     who spoke, "" when that was ourselves; `tls` the protocol version or ""; `dsn` says that the host took over the
-    duty of reporting success (RFC 3461 5.2.2).
+    duty of reporting success (RFC 3461 5.2.2). `said` is the host's own reply, word for word; None where `reply`, which
+    we made, is all there is.
     """
 
     row: QueuedRecipient
@@ -25,6 +26,7 @@ class Attempt:
     host: str = ""
     tls: str = ""
     dsn: bool = False
+    said: Reply | None = None
 
 
 class Carrier(Protocol):

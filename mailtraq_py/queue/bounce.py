@@ -53,7 +53,8 @@ def report_status(settled: Settled, now: float) -> RecipientStatus | None:
         retry_until = outgoing.expires
     if not wanted:
         return None
-    return RecipientStatus(outgoing.recipient, action, reply, attempt.host, now, retry_until)
+    remote_mta = "" if attempt.said is None else attempt.host
+    return RecipientStatus(outgoing.recipient, action, reply, remote_mta, now, retry_until, attempt.said)
 
 
 async def compose_reports(

@@ -40,14 +40,16 @@ MESSAGES_MAX = 100
 GOODBYE_SECONDS = 5.0
 
 _NO_TLS = Reply(454, "TLS is required here, and the host does not offer it", "4.7.4")
+_NO_MECHANISM = Reply(454, "the host offers no mechanism to log in with that we have", "4.7.0")
 
 
 class HostRefused(Exception):
-    """The host takes no mail from us now, whatever the message; `reply` is its word or ours."""
+    """The host takes no mail from us now, whatever the message; `reply` is its word, or ours where not `said`."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, said: bool = True) -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.said = said
 
 
 @dataclass(slots=True)
@@ -183,6 +185,8 @@ class Connections:
         if way.starttls and not hop.implicit_tls:
             await self._start_tls(dialogue, hop, way)
         if self._has_login(hop):
+            if not dialogue.core.can_authenticate:
+                raise HostRefused(_NO_MECHANISM, said=False)
             dialogue.core.authenticate(self._settings.smarthost_login, self._settings.smarthost_password)
             _expect_success((await dialogue.answer(Authenticated))[0].reply)
 
@@ -199,7 +203,7 @@ class Connections:
                 await self._say_hello(dialogue)
                 return
         if way.must:
-            raise HostRefused(_NO_TLS)
+            raise HostRefused(_NO_TLS, said=False)
 
     async def _say_hello(self, dialogue: Dialogue) -> None:
         dialogue.core.hello()

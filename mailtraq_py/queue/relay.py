@@ -48,12 +48,13 @@ _NO_ANSWER = Reply(451, "no host could be reached", "4.4.1")
 
 
 class _Unreached(Exception):
-    """No message could be offered to this host; what it, or the attempt to reach it, said."""
+    """No message could be offered to this host: our reply, and what it said itself, if it said something."""
 
-    def __init__(self, reply: Reply, host: str = "") -> None:
+    def __init__(self, reply: Reply, host: str = "", said: Reply | None = None) -> None:
         super().__init__(str(reply))
         self.reply = reply
         self.host = host
+        self.said = said
 
 
 class Relay:
@@ -107,7 +108,7 @@ class Relay:
                 attempts = await self._try_hop(hop, waiting)
                 reached = True
             except _Unreached as failure:
-                attempts = [Attempt(row, failure.reply, failure.host) for row in waiting]
+                attempts = [Attempt(row, failure.reply, failure.host, said=failure.said) for row in waiting]
             answers |= {attempt.row.id: attempt for attempt in attempts}
             waiting = [row for row in waiting if answers[row.id].reply.is_temporary]
             if not waiting or self._seconds() >= end:
@@ -146,7 +147,8 @@ class Relay:
             try:
                 dialogue = await self._connections.lend(hop, fresh)
             except HostRefused as refusal:
-                raise _Unreached(_temporary(refusal.reply), hop.name) from refusal
+                said = refusal.reply if refusal.said else None
+                raise _Unreached(_temporary(refusal.reply), hop.name, said) from refusal
             except ConnectionFailed as failure:
                 raise _Unreached(_broken(hop, failure)) from failure
             was_kept = dialogue.messages > 0
@@ -171,35 +173,38 @@ class Relay:
         """Rows of one transaction; again for those that were one too many, as long as some go through."""
         attempts: list[Attempt] = []
         while rows:
-            replies = await self._send(dialogue, rows)
-            again = [row for row, reply in zip(rows, replies, strict=True) if reply.code == 452]
-            if len(again) == len(rows) or not any(reply.code < 300 for reply in replies):
+            sent = await self._send(dialogue, hop, rows)
+            again = [attempt.row for attempt in sent if attempt.reply.code == 452]
+            if len(again) == len(rows) or not any(attempt.reply.is_positive for attempt in sent):
                 again = []
-            dsn = DSN in dialogue.core.extensions
-            attempts += [
-                Attempt(row, reply, hop.name, dialogue.tls_version, dsn)
-                for row, reply in zip(rows, replies, strict=True)
-                if row not in again
-            ]
+            attempts += [attempt for attempt in sent if attempt.row not in again]
             rows = again
         return attempts
 
-    async def _send(self, dialogue: Dialogue, rows: Sequence[QueuedRecipient]) -> list[Reply]:
-        """One transaction: a reply for each row."""
-        content = rows[0].content
+    async def _send(self, dialogue: Dialogue, hop: Hop, rows: Sequence[QueuedRecipient]) -> list[Attempt]:
+        """One transaction: an answer for each row."""
+        envelope = _envelope(rows)
+        refusal: Reply | None = dialogue.core.missing_for(envelope)
+        if refusal is not None:
+            return [Attempt(row, refusal, hop.name, dialogue.tls_version) for row in rows]
         try:
             # Before MAIL, so that a store in trouble costs the host nothing.
-            piece = await self._content.read(content, 0, PIECE_OCTETS)
+            piece = await self._content.read(rows[0].content, 0, PIECE_OCTETS)
         except TemporaryFailure:
-            return [Reply(451, "the message cannot be read here just now", "4.3.0")] * len(rows)
+            reply = Reply(451, "the message cannot be read here just now", "4.3.0")
+            return [Attempt(row, reply) for row in rows]
         dialogue.messages += 1
-        dialogue.core.send_envelope(_envelope(rows))
+        dialogue.core.send_envelope(envelope)
         answer, before = await dialogue.answer(ReadyForData, TransactionRefused)
         said = _recipient_replies(before, len(rows))
         if isinstance(answer, ReadyForData):
             answer = await self._send_content(dialogue, rows[0], piece)
-        last = _final(answer.reply)
-        return [last if reply is None or reply.is_positive else _final(reply) for reply in said]
+        dsn = DSN in dialogue.core.extensions
+        last = [answer.reply if reply is None or reply.is_positive else reply for reply in said]
+        return [
+            Attempt(row, _final(reply), hop.name, dialogue.tls_version, dsn, said=reply)
+            for row, reply in zip(rows, last, strict=True)
+        ]
 
     async def _send_content(self, dialogue: Dialogue, row: QueuedRecipient, piece: bytes) -> Finished:
         """The message after 354. A host that speaks before its end has refused it."""

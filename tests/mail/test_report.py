@@ -18,6 +18,7 @@ STATUS = RecipientStatus(
     Reply(550, "no such user\nhere", "5.1.1"),
     "mx.far.example",
     1_000_000.0,
+    said=Reply(550, "no such user\nhere", "5.1.1"),
 )
 REPORT = Report("id1", "mx.here.example", parse_address("s@here.example"), 1_000_000.0, 999_000.0, (STATUS,), "env")
 
@@ -52,6 +53,22 @@ class ReportTests(SynchronousTestCase):
         )
         self.assertEqual(returned.get_payload()[0]["Subject"], "s")
 
+    def test_expired(self) -> None:
+        """Our words are for persons; Diagnostic-Code is the host's last reply alone (RFC 3464 2.3.6)."""
+        gave_up = Reply(451, "delivery time expired; last reply: 450 4.2.0 full", "4.4.7")
+        status = replace(STATUS, reply=gave_up, said=Reply(450, "full", "4.2.0"))
+        printed = self.printed(replace(REPORT, statuses=(status,)))
+        self.assertIn(b"    The reason: 451 4.4.7 delivery time expired; last reply: 450 4.2.0 full\r\n", printed)
+        fields = b"Status: 4.4.7\r\nRemote-MTA: dns; mx.far.example\r\nDiagnostic-Code: smtp; 450 4.2.0 full\r\n"
+        self.assertIn(fields, printed)
+
+    def test_no_host_spoke(self) -> None:
+        """Where no host said anything no host and no diagnostic is named."""
+        printed = self.printed(replace(REPORT, statuses=(replace(STATUS, remote_mta="", said=None),)))
+        self.assertIn(b"    The reason: 550 5.1.1 no such user here\r\n", printed)
+        self.assertNotIn(b"Remote-MTA", printed)
+        self.assertNotIn(b"Diagnostic-Code", printed)
+
     def test_delay(self) -> None:
         """A delay says until when it is tried."""
         status = replace(STATUS, action=Action.DELAYED, reply=Reply(451, "later"), retry_until=1_400_000.0)
@@ -68,6 +85,7 @@ class ReportTests(SynchronousTestCase):
             Action.FAILED,
             Reply(550, evil),
             evil,
+            said=Reply(550, evil),
         )
         printed = self.printed(replace(REPORT, statuses=(status,), envid=evil))
         self.assertEqual(printed.count(b"\r\nAction:"), 1)

@@ -23,7 +23,7 @@ LATER = Reply(451, "later")
 
 def settled(row: QueuedRecipient, outcome: Outcome, reply: Reply = NO, dsn: bool = False) -> Settled:
     """An attempt of mx.far.example with its outcome."""
-    return Settled(Attempt(row, reply, "mx.far.example", dsn=dsn), outcome)
+    return Settled(Attempt(row, reply, "mx.far.example", dsn=dsn, said=reply), outcome)
 
 
 def action(each: Settled) -> Action | None:

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail.envelope import Notify
+from mailtraq_py.mail.reply import Reply
 from mailtraq_py.queue.attempt import Attempt
 from mailtraq_py.queue.connections import KEEP_SECONDS, Connections
 from mailtraq_py.queue.nexthop import NextHops
@@ -225,6 +226,27 @@ class RelayTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertEqual(self.a.commands[-1], "QUIT")
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_the_host_said(self) -> None:
+        """A host's own words are kept apart from what we make of them; our refusals are not put into its mouth."""
+        self.a.replies["RCPT"] = "550 5.1.1 no such user"
+        attempt = self.one()
+        self.assertEqual((attempt.reply, attempt.said), (attempt.said, Reply(550, "no such user", "5.1.1")))
+        self.setUp()
+        for host in (self.a, self.b):
+            host.replies["greeting"] = "554 5.3.2 no mail here"
+        attempt = self.one()
+        self.assertEqual(attempt.reply.enhanced, "4.3.2")
+        self.assertEqual(attempt.said, Reply(554, "no mail here", "5.3.2"))
+        self.setUp()
+        self.a.extensions[:] = ["SIZE 10"]
+        attempt = self.one()
+        self.assertEqual((attempt.reply.enhanced, attempt.host, attempt.said), ("5.3.4", "a.far.example", None))
+        self.assertNotIn("RCPT TO:<x@far.example>", self.a.commands)
+        for host in (self.a, self.b):
+            host.refuses_connection = True
+        self.configure()
+        self.assertIs(self.one().said, None)
 
     def test_content_cannot_be_read(self) -> None:
         """A store in trouble: before MAIL nothing is said; in the middle the connection is cut, never the message."""

@@ -56,7 +56,8 @@ class ScriptedCarrier:
                 waiting: Deferred[None] = Deferred()
                 self.held[self.destination(rows[0])].chainDeferred(waiting)
                 await waiting
-            return [Attempt(row, self.replies.get(str(row.outgoing.recipient.path), OK), "mx") for row in rows]
+            replies = [self.replies.get(str(row.outgoing.recipient.path), OK) for row in rows]
+            return [Attempt(row, reply, "mx", said=reply) for row, reply in zip(rows, replies, strict=True)]
         finally:
             self.running -= 1
 
@@ -196,7 +197,8 @@ class RunnerTests(SynchronousTestCase):
         assert isinstance(outcome, Failed)
         self.assertEqual((outcome.reply.code, outcome.reply.enhanced), (451, "4.4.7"))
         (report,) = self.queue.reports
-        self.assertIn(b"Action: failed\r\nStatus: 4.4.7\r\n", report.contents[0].spool.whole)
+        fields = b"Action: failed\r\nStatus: 4.4.7\r\nRemote-MTA: dns; mx\r\nDiagnostic-Code: smtp; %s\r\n"
+        self.assertIn(fields % str(LATER).encode(), report.contents[0].spool.whole)
         self.stop()
 
     def test_delay_report(self) -> None:

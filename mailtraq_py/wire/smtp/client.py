@@ -17,8 +17,8 @@ start.
 
 With PIPELINING, MAIL, all RCPT and DATA leave together; without it each waits for the reply before. A transaction
 that was begun and not finished is cleared by RSET before the next. What the envelope needs and the server does not
-offer (SMTPUTF8, the size) is refused here with the reply that belongs into the notification. A 421 ends the connection
-and is the reply to everything that was under way; what else ends it leaves no more than `Broken`.
+offer (SMTPUTF8, the size) is for `missing_for` to say before. A 421 ends the connection and is the reply to everything
+that was under way; what else ends it leaves no more than `Broken`.
 
 Nothing received before a TLS handshake is believed after it: what lies behind the 220 to STARTTLS is
 dropped (RFC 3207 4.2).
@@ -177,26 +177,43 @@ class ClientCore:
         self._deaf = False
         self.extensions = {}
 
+    @property
+    def can_authenticate(self) -> bool:
+        """Whether a mechanism is offered that `authenticate` has."""
+        return not self._mechanisms.isdisjoint(("PLAIN", "LOGIN"))
+
+    @property
+    def _mechanisms(self) -> frozenset[str]:
+        return frozenset(self.extensions.get(offered.AUTH, "").upper().split())
+
     def authenticate(self, login: str, password: bytes) -> None:
         """
-        Log in with PLAIN, else LOGIN, whichever is offered. Ends with Authenticated.
+        Log in with PLAIN, else LOGIN; the caller has seen that it can. Ends with Authenticated.
 
         The caller sees to it that the connection is encrypted, or that its owner wants it so.
         """
-        mechanisms = self.extensions.get(offered.AUTH, "").upper().split()
         name = login.encode()
-        if "PLAIN" in mechanisms:
+        if "PLAIN" in self._mechanisms:
             response = base64.b64encode(b"\0" + name + b"\0" + password)
             self._send(_Command("auth", b"AUTH PLAIN " + response + b"\r\n"))
-        elif "LOGIN" in mechanisms:
+        else:
             self._sasl_steps = deque([base64.b64encode(name), base64.b64encode(password)])
             self._send(_Command("auth", b"AUTH LOGIN\r\n"))
-        else:
-            self._events.append(Authenticated(Reply(504, "the server offers no mechanism that we have", "5.5.4")))
+
+    def missing_for(self, envelope: Envelope) -> Reply | None:
+        """Our refusal of an envelope that this server cannot carry, None where it can."""
+        if _needs_utf8(envelope) and not (envelope.smtputf8 and offered.SMTPUTF8 in self.extensions):
+            # RFC 6531 3.2, 3.7.4.2
+            return Reply(550, "the next host does not take internationalised mail", "5.6.7")
+        limit = self.extensions.get(offered.SIZE, "")
+        octets = envelope.declared_octets
+        if octets is not None and limit.isdecimal() and 0 < int(limit) < octets:
+            return Reply(552, f"the next host takes messages of at most {int(limit)} octets", "5.3.4")
+        return None
 
     def send_envelope(self, envelope: Envelope) -> None:
         """
-        Begin a transaction: MAIL, RCPT for each recipient, DATA.
+        Begin a transaction: MAIL, RCPT for each recipient, DATA. The caller has seen that nothing is `missing_for` it.
 
         Ends with ReadyForData or TransactionRefused, after one RecipientResult for each recipient.
 
@@ -206,10 +223,6 @@ class ClientCore:
         """
         self._accepted = 0
         self._mail_refusal = self._last_refusal = None
-        refusal = self._unable(envelope)
-        if refusal is not None:
-            self._refuse_all(envelope.recipients, refusal)
-            return
         commands = [_command("rset", "RSET")] if self._open_transaction else []
         commands.append(_command("mail", self._mail_line(envelope)))
         for index, recipient in enumerate(envelope.recipients):
@@ -404,21 +417,6 @@ class ClientCore:
     def _send(self, command: _Command) -> None:
         self._output.append(command.octets)
         self._awaited.append(command)
-
-    def _refuse_all(self, recipients: Sequence[Recipient], reply: Reply) -> None:
-        self._events.extend(RecipientResult(index, reply) for index in range(len(recipients)))
-        self._events.append(TransactionRefused(reply))
-
-    def _unable(self, envelope: Envelope) -> Reply | None:
-        """The refusal of an envelope that this server cannot carry."""
-        if _needs_utf8(envelope) and not (envelope.smtputf8 and offered.SMTPUTF8 in self.extensions):
-            # RFC 6531 3.2, 3.7.4.2
-            return Reply(550, "the next host does not take internationalised mail", "5.6.7")
-        limit = self.extensions.get(offered.SIZE, "")
-        octets = envelope.declared_octets
-        if octets is not None and limit.isdecimal() and 0 < int(limit) < octets:
-            return Reply(552, f"the next host takes messages of at most {int(limit)} octets", "5.3.4")
-        return None
 
     def _mail_line(self, envelope: Envelope) -> str:
         sender = envelope.reverse_path.address

@@ -228,27 +228,23 @@ class Clients(SynchronousTestCase):
         self.hear(b"334 VXNlcm5hbWU6\r\n334 UGFzc3dvcmQ6\r\n")
         self.assertEqual(self.core.data_to_send(), b"AUTH LOGIN\r\ndQ==\r\nc2VjcmV0\r\n")
         self.assertEqual(self.hear(b"235 in\r\n"), [Authenticated(Reply(235, "in"))])
-        self.core = ClientCore("me.example")
-        self.greeted(b"250 x\r\n")
-        self.core.authenticate("u", b"secret")
-        (event,) = self.hear(b"")
-        assert isinstance(event, Authenticated)
-        self.assertEqual(event.reply.code, 504)
+        for offer, can in ((b"250 x\r\n", False), (b"250-x\r\n250 AUTH XOAUTH2 login\r\n", True)):
+            self.core = ClientCore("me.example")
+            self.greeted(offer)
+            self.assertIs(self.core.can_authenticate, can)
 
     def test_what_the_next_host_cannot_carry(self) -> None:
-        """Too large for its SIZE, or internationalised: refused here, and nothing is said."""
+        """Too large for its SIZE, or internationalised: that is known before anything is said."""
         self.greeted()
         for asked, code in (
             (envelope("x@y.example", declared_octets=1001), "5.3.4"),
             (envelope("x@y.example", smtputf8=True), "5.6.7"),
             (envelope("ü@y.example"), "5.6.7"),
         ):
-            self.core.send_envelope(asked)
-            first, last = self.hear(b"")
-            assert isinstance(first, RecipientResult)
-            assert isinstance(last, TransactionRefused)
-            self.assertEqual((first.reply.enhanced, last.reply.enhanced), (code, code))
-            self.assertEqual(self.core.data_to_send(), b"")
+            missing = self.core.missing_for(asked)
+            assert missing is not None
+            self.assertEqual(missing.enhanced, code)
+        self.assertIsNone(self.core.missing_for(envelope("x@y.example", declared_octets=1000)))
 
     def test_internationalised_addresses(self) -> None:
         """With SMTPUTF8 as they are; a domain alone as A-labels without it."""
