@@ -3,8 +3,8 @@ The wiring: configuration, service, command line.
 
 The configuration: location (where the store is), listen (addresses), tables (what a value must be), sections (every
 key), tomllines (where keys stand), config (reads the file), settings and recipients (what the rooms get of it),
-sample (the file that is written), judging (the proof) with hosted and nobody (whose accounts it is about),
-certificates.
+smarthost (its password), sample (the file that is written), judging (the proof) with hosted and nobody (whose
+accounts it is about), certificates.
 
 The server: twistd (the plugin's other half), service (start, reload, stop), machine and binding (addresses, sockets),
 privileges, pidfile, logs, serving (a server at work in this process) with commons, build (who is made of what),

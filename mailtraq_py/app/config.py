@@ -267,8 +267,24 @@ def _contradictions(configuration: Configuration) -> Iterator[_Contradiction]:
     if (keys.unknown_recipient == "deliver") != bool(keys.recipients.catch_all):
         reason = 'unknown_recipient = "deliver" and catch_all go together'
         yield problem(reason, "recipients", "catch_all", also=[("unknown_recipient",), ("recipients",)])
+    yield from _smarthost_contradictions(configuration)
     if keys.group and not keys.user:
         yield problem("group needs user", "group", also=[("user",)])
+
+
+def _smarthost_contradictions(configuration: Configuration) -> Iterator[_Contradiction]:
+    outbound = configuration.keys.outbound
+    smarthost, login, file = (("outbound", key) for key in ("smarthost", "smarthost_login", "smarthost_password_file"))
+    if bool(outbound.smarthost_login) != bool(outbound.smarthost_password_file):
+        reason = "smarthost_login and smarthost_password_file go together"
+        yield {login, file}, configuration.problem(reason, *(login if outbound.smarthost_login else file))
+    elif outbound.smarthost_login and not outbound.smarthost:
+        yield {login, smarthost}, configuration.problem("there is no smarthost to log in to", *login)
+    if outbound.smarthost_login and outbound.smarthost and outbound.tls == "none":
+        address = parse_listen(outbound.smarthost)
+        if not address.is_loopback:
+            reason = f'the password for {address.host} is not sent without TLS; leave out tls = "none"'
+            yield {("outbound", "tls"), smarthost, login}, configuration.problem(reason, "outbound", "tls")
 
 
 def _named_files(configuration: Configuration) -> Iterator[tuple[KeyPath, Path]]:
@@ -279,6 +295,8 @@ def _named_files(configuration: Configuration) -> Iterator[tuple[KeyPath, Path]]
         for word in ("certificate", "key"):
             if getattr(table, word):
                 yield (*path, word), configuration.path(getattr(table, word))
+    if keys.outbound.smarthost_password_file:
+        yield ("outbound", "smarthost_password_file"), configuration.path(keys.outbound.smarthost_password_file)
     if keys.recipients.aliases:
         yield ("recipients", "aliases"), configuration.path(keys.recipients.aliases)
     for index, service in enumerate(keys.smtp):

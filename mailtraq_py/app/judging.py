@@ -1,5 +1,6 @@
 """
-Judging a configuration before it comes into force: its lists compiled, the open-relay proof, in the form of its errors.
+Judging a configuration before it comes into force: its lists compiled, the files it names read, the open-relay proof,
+in the form of its errors.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .listfiles import ListFiles
 from .nobody import NobodyHosted
 from .recipients import RecipientSettings, doubts, recipient_settings, ruled
 from .settings import policy_settings
+from .smarthost import smarthost_doubts, smarthost_password
 
 
 def judge(
@@ -50,6 +52,7 @@ def judge(
     found: list[Any] = []
     settings = policy_settings(configuration, lists, found)
     recipients = recipients or recipient_settings(configuration, lists, found)
+    smarthost_password(configuration, found)
     directory = ruled(directory, recipients.rules)
     recent = RecentLogins(MemoryRows(), RecentLoginRules(settings.recent_login), lambda: 0.0)
     try:
@@ -62,7 +65,7 @@ def judge(
         findings = run_now(prove(settings, directory, local_addresses))
     except BadPolicy as error:
         raise ConfigurationError(error.errors) from None
-    warnings = [str(warning) for warning in policy.warnings]
+    warnings = [str(warning) for warning in (*policy.warnings, *smarthost_doubts(configuration))]
     if not isinstance(directory, NobodyHosted):
         warnings += run_now(doubts(configuration, directory, recipients))
     problems = []

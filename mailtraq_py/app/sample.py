@@ -62,6 +62,8 @@ key = "tls/key.pem"                 # "": the key is in the certificate's file
 
 [outbound]
 # smarthost = ""                    # "host:port" takes all mail that leaves; "": the recipient domain's MX
+# smarthost_login = ""              # the name to log in there with, where it wants that; TLS is required then
+# smarthost_password_file = ""      # a file with the password in its one line, for the server's user alone to read
 # capture = ""                      # a local address that gets all mail that would leave (for trials)
 # port = 25                         # where MX hosts are spoken to
 # tls = "opportunistic"             # opportunistic | required | none

@@ -53,6 +53,7 @@ Listen = Annotated[str, parse_listen]
 DomainName = Annotated[str, fold_domain]
 Mailbox = Annotated[str, _is_mailbox]
 NextHop = Annotated[str, _is_next_hop]
+LoginName = Annotated[str, matching(r"[^\x00-\x1f\x7f]{0,255}", "must be one line of at most 255 characters")]
 VirtualMailbox = Annotated[str, _is_virtual_mailbox]
 NameserverAddress = Annotated[str, parse_nameserver]
 
@@ -108,6 +109,8 @@ class Outbound(Table, frozen=True):
     """[outbound]"""
 
     smarthost: NextHop = ""
+    smarthost_login: LoginName = ""
+    smarthost_password_file: str = ""
     capture: Mailbox = ""
     port: Port = 25
     tls: Literal["opportunistic", "required", "none"] = "opportunistic"

@@ -26,6 +26,7 @@ from .config import Configuration, ConfigurationError, ConfigurationProblem, pri
 from .listen import parse_listen, parse_nameserver
 from .listfiles import ENTRY_PREFIX, ListFiles
 from .machine import gateways, own_addresses
+from .smarthost import smarthost_password
 from .tables import Table
 from .tomllines import KeyPath
 
@@ -61,11 +62,18 @@ def policy_settings(
 
 
 def outbound_settings(configuration: Configuration) -> OutboundSettings:
-    """What the queue works by."""
+    """
+    What the queue works by.
+
+    Raises:
+        ConfigurationError: the smarthost's password cannot be read.
+    """
     keys, outbound = configuration.keys, configuration.keys.outbound
     return OutboundSettings(
         hostname=keys.hostname,
         smarthost=outbound.smarthost,
+        smarthost_login=outbound.smarthost_login,
+        smarthost_password=smarthost_password(configuration),
         port=outbound.port,
         tls=TLSUse(outbound.tls),
         own_names=frozenset({fold_domain(keys.hostname)}) if keys.hostname else frozenset(),

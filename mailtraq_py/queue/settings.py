@@ -13,10 +13,11 @@ from .tlspolicy import TLSUse
 class OutboundSettings:
     """
     `hostname` is what we call ourselves in EHLO. `smarthost` is "host:port", "[IPv6]:port" or "" for MX look-up, with
-    its login and password, "" for none. `port` is where MX hosts listen. `own_names` (folded) and `own_addresses` are
-    this server's: mail is never sent there. `allow_private` lets MX hosts have loopback and private addresses.
-    `capture` is the mailbox address that gets all mail instead of the world, "" for none. `retry_seconds` are
-    the delays between attempts, the last one repeated; `delay_report_seconds` 0 for no such reports.
+    its login and password, "" for none; where they are sent `tls` is as good as required. `port` is where MX hosts
+    listen. `own_names` (folded) and `own_addresses` are this server's: mail is never sent there. `allow_private` lets
+    MX hosts have loopback and private addresses. `capture` is the mailbox address that gets all mail instead of the
+    world, "" for none. `retry_seconds` are the delays between attempts, the last one repeated; `delay_report_seconds` 0
+    for no such reports.
     """
 
     hostname: str

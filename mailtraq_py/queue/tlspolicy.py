@@ -40,14 +40,14 @@ def plan_ways(use: TLSUse, *, is_smarthost: bool, has_login: bool, address: str)
     The ways to try, each only after the handshake of the one before failed.
 
     Args:
-        use: the setting.
+        use: the setting; a password needs TLS whatever it says.
         is_smarthost: its name comes from the configuration, so its certificate can be verified; the name of an MX
             host comes from the DNS and proves nothing (RFC 8461 1).
         has_login: a password will be sent.
         address: the host's IP address; to loopback a password may go in clear.
     """
-    if use is TLSUse.NONE:
-        return (IN_CLEAR,)
     if use is TLSUse.REQUIRED or (has_login and not ipaddress.ip_address(address).is_loopback):
         return (Way(starttls=True, must=True, verify=is_smarthost),)
+    if use is TLSUse.NONE:
+        return (IN_CLEAR,)
     return (Way(starttls=True), IN_CLEAR)

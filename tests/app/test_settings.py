@@ -18,6 +18,11 @@ from mailtraq_py.policy import settings as policy
 from mailtraq_py.policy.settings import Entry
 
 FILE = Path("/etc/mailtraq/mailtraq.toml")
+LOGIN = """[outbound]
+smarthost = "smart.example:587"
+smarthost_login = "me"
+smarthost_password_file = "secret"
+"""
 
 
 def read(text: str) -> policy.PolicySettings:
@@ -122,6 +127,54 @@ class OutboundSettingsTests(SynchronousTestCase):
         self.assertEqual(
             nameservers(configuration), [("192.0.2.53", 53), ("127.0.0.1", 5353), ("::1", 54), ("::1", 53)]
         )
+
+    def test_smarthost_login(self) -> None:
+        """The password is the one line of its file; what is no password, or not there, is an error of its key."""
+        with tempfile.TemporaryDirectory() as folder:
+            file, secret = Path(folder) / "mailtraq.toml", Path(folder) / "secret"
+            secret.write_bytes("pässword with blanks \n".encode())
+            configuration = parse(LOGIN, file)
+            settings = outbound_settings(configuration)
+            self.assertEqual(settings.smarthost_login, "me")
+            self.assertEqual(settings.smarthost_password, "pässword with blanks ".encode())
+            self.assertNotIn("blanks", repr(settings))
+            for octets, reason in (
+                (b"", "must hold one line, the password"),
+                (b"one\ntwo\n", "must hold one line, the password"),
+                (b"a\0b\n", "a password has no NUL"),
+                (b"x" * 1025, "a password has at most 1024 octets"),
+            ):
+                secret.write_bytes(octets)
+                error = self.assertRaises(ConfigurationError, outbound_settings, configuration)
+                told = f"{file}:4: outbound.smarthost_password_file: {secret}: {reason}"
+                self.assertEqual(error.problems, (told,))
+            secret.unlink()
+            self.assertRaises(ConfigurationError, outbound_settings, configuration)
+            error = self.assertRaises(ConfigurationError, parse, LOGIN, file)
+            self.assertIn(f"there is no file {secret}", error.problems[0])
+
+    def test_smarthost_login_alone(self) -> None:
+        """Login, password and smarthost go together; without TLS a password goes to loopback alone."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "mailtraq.toml"
+            (file.parent / "secret").write_bytes(b"word\n")
+            for wrong, key in (
+                ('smarthost = "smart.example:587"', "outbound.smarthost_login"),
+                ('smarthost_login = "me"', "outbound.smarthost_password_file"),
+                ('smarthost_password_file = "secret"', "outbound.smarthost_login"),
+            ):
+                error = self.assertRaises(ConfigurationError, parse, LOGIN.replace(wrong, ""), file)
+                self.assertIn(f": {key}: ", error.problems[0])
+            error = self.assertRaises(ConfigurationError, parse, LOGIN + 'tls = "none"\n', file)
+            self.assertEqual(
+                error.problems,
+                (
+                    f"{file}:5: outbound.tls: the password for smart.example is not sent without TLS;"
+                    ' leave out tls = "none"',
+                ),
+            )
+            for host in ("localhost", "127.0.0.1", "[::1]"):
+                parse(LOGIN.replace("smart.example", host) + 'tls = "none"\n', file)
 
     def test_system_nameservers(self) -> None:
         """Without nameservers those of the system are asked."""

@@ -4,8 +4,10 @@ The outside world on loopback: an SMTP server that takes everything, and a name 
 
 from __future__ import annotations
 
+import base64
 import socket
 import socketserver
+import ssl
 import threading
 from dataclasses import dataclass, field
 
@@ -28,18 +30,22 @@ class Received:
 @dataclass
 class Outside:
     """
-    The world. `refuse` maps a recipient to the reply it gets at RCPT.
+    The world. `refuse` maps a recipient to the reply it gets at RCPT. With `login`, a name and its password, it takes
+    mail after AUTH only, and with `tls` AUTH after STARTTLS only; `failed_logins` counts.
     """
 
     received: list[Received] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    login: tuple[str, str] | None = None
+    tls: ssl.SSLContext | None = None
+    failed_logins: int = 0
 
     def __post_init__(self) -> None:
         outside = self
 
         class Session(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                serve(self.rfile, self.wfile, outside)
+                serve(self.connection, outside)
 
         class Names(socketserver.BaseRequestHandler):
             def handle(self) -> None:
@@ -68,20 +74,34 @@ class Outside:
         return [message for message in self.received if address in message.rcpt_to]
 
 
-def serve(reader, writer, outside: Outside) -> None:
-    """One SMTP session, plain and trusting."""
+def serve(connection: socket.socket, outside: Outside) -> None:
+    """One SMTP session, trusting but for its login."""
 
     def say(line: str) -> None:
-        writer.write(line.encode() + b"\r\n")
-        writer.flush()
+        connection.sendall(line.encode() + b"\r\n")
 
+    reader = connection.makefile("rb")
+    secure, welcome = outside.tls is None, outside.login is None
     helo, mail_from, rcpt_to = "", "", []
     say("220 outside.example ready")
     while line := reader.readline().decode("utf-8", "replace").rstrip("\r\n"):
         verb = line[:4].upper()
         if verb in ("EHLO", "HELO"):
             helo = line[5:]
-            say("250-outside.example\r\n250-8BITMIME\r\n250-SIZE 100000000\r\n250 PIPELINING")
+            offer = ["outside.example", "8BITMIME", "SIZE 100000000"]
+            offer += [] if secure else ["STARTTLS"]
+            offer += ["AUTH PLAIN LOGIN"] if secure and not welcome else []
+            say("".join(f"250-{word}\r\n" for word in offer) + "250 PIPELINING")
+        elif verb == "STAR" and outside.tls is not None:
+            say("220 go on")
+            connection = outside.tls.wrap_socket(connection, server_side=True)
+            reader, secure = connection.makefile("rb"), True
+        elif verb == "AUTH" and outside.login is not None and secure:
+            welcome = base64.b64decode(line.split()[2]).decode().split("\0")[1:] == list(outside.login)
+            outside.failed_logins += not welcome
+            say("235 2.7.0 welcome" if welcome else "535 5.7.8 who are you?")
+        elif verb == "MAIL" and not welcome:
+            say("530 5.7.0 log in first")
         elif verb == "MAIL":
             mail_from, rcpt_to = line.partition("<")[2].partition(">")[0], []
             say("250 ok")

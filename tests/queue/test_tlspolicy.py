@@ -29,6 +29,9 @@ class WaysTests(SynchronousTestCase):
         self.assertIn(IN_CLEAR, ways)
 
     def test_none(self) -> None:
-        """Never."""
+        """Never, but for a password that leaves this machine."""
+        for has_login, address in ((False, "192.0.2.1"), (True, "::1")):
+            ways = plan_ways(TLSUse.NONE, is_smarthost=True, has_login=has_login, address=address)
+            self.assertEqual(ways, (IN_CLEAR,))
         ways = plan_ways(TLSUse.NONE, is_smarthost=True, has_login=True, address="192.0.2.1")
-        self.assertEqual(ways, (IN_CLEAR,))
+        self.assertEqual(ways, (Way(starttls=True, must=True, verify=True),))
