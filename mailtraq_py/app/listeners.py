@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from mailtraq_py.interfaces.connection import Connection
 from mailtraq_py.interfaces.delivery import IAccept
@@ -29,8 +29,6 @@ from . import sections
 from .commons import Commons
 from .settings import PROTOCOLS
 from .tomllines import KeyPath
-
-_Settings = TypeVar("_Settings", SMTPServiceSettings, IMAPServiceSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Surroundings:
             hostname=self.keys.hostname,
             role=ROLES[service.role],
             tls=service.tls,
-            is_lan=self._is_lan(service.name),
+            plaintext_from=self._plaintext_from(service.name),
             default_domain=self.keys.default_domain,
             max_message_octets=self.keys.limits.max_message_octets,
             command_seconds=self.keys.timeouts.smtp_seconds,
@@ -90,10 +88,7 @@ class Surroundings:
             now=self.clock,
             watch_account=self.store.hub.watch_account,
         )
-        in_force = self._in_force(
-            settings, lambda policy: {"auth_without_tls": policy.plaintext_rule(service.name)}
-        )
-        return lambda connection: SMTPSession(in_force(), around, connection)
+        return lambda connection: SMTPSession(settings, around, connection)
 
     def _pop3(self, service: sections.POP3Service) -> Callable[[Connection], POP3Session]:
         shared = POP3Service(
@@ -106,7 +101,7 @@ class Surroundings:
             ),
             policy=self.policy,
             logins=self.logins,
-            allows_plaintext=lambda client: self.policy().allows_plaintext(service.name, client),
+            allows_plaintext=self._plaintext_from(service.name),
             mailboxes=self.store.mailboxes,
             content=self.store.content,
             hub=self.store.hub,
@@ -121,7 +116,7 @@ class Surroundings:
             name=service.name,
             hostname=self.keys.hostname,
             tls=service.tls,
-            is_lan=self._is_lan(service.name),
+            plaintext_from=self._plaintext_from(service.name),
             max_literal_octets=self.keys.limits.max_message_octets,
             login_seconds=self.keys.timeouts.login_seconds,
             idle_seconds=self.keys.timeouts.imap_seconds,
@@ -138,34 +133,22 @@ class Surroundings:
             reactor=self.reactor,
             now=self.clock,
         )
-        in_force = self._in_force(
-            settings,
-            lambda policy: {
-                "auth_without_tls": policy.plaintext_rule(service.name),
-                "renew_seconds": max(1.0, policy.recent_rules.renewal_seconds),
-            },
-        )
+        in_force = self._in_force(settings)
         return lambda connection: IMAPSession(in_force(), around, connection)
 
-    def _in_force(
-        self, settings: _Settings, values: Callable[[Policy], dict[str, Any]]
-    ) -> Callable[[], _Settings]:
-        """The settings with the values that the policy in force has; made anew when another policy comes into force."""
-        made: list[tuple[Policy, _Settings]] = []
+    def _in_force(self, settings: IMAPServiceSettings) -> Callable[[], IMAPServiceSettings]:
+        """The settings with what the policy in force says; made anew when another policy comes into force."""
+        made: list[tuple[Policy, IMAPServiceSettings]] = []
 
-        def current() -> _Settings:
+        def current() -> IMAPServiceSettings:
             policy = self.policy()
             if not made or made[0][0] is not policy:
-                made[:] = [(policy, replace(settings, **values(policy)))]
+                renew_seconds = max(1.0, policy.recent_rules.renewal_seconds)
+                made[:] = [(policy, replace(settings, renew_seconds=renew_seconds))]
             return made[0][1]
 
         return current
 
-    def _is_lan(self, service: str) -> Callable[[str], bool]:
-        """Asks the policy in force."""
-
-        def is_lan(client: str) -> bool:
-            chain = self.policy().services.get(service)
-            return chain is not None and chain.trust.in_lan(client)
-
-        return is_lan
+    def _plaintext_from(self, service: str) -> Callable[[str], bool]:
+        """Asks the policy in force whether a client may send a password without TLS."""
+        return lambda client: self.policy().allows_plaintext(service, client)

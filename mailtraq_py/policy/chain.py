@@ -87,11 +87,6 @@ class Policy:
         chain = self.services.get(service)
         return None if chain is None else chain.fixed_login
 
-    def plaintext_rule(self, service: str) -> str:
-        """The service's `auth_without_tls`; "never" where there is no such service."""
-        chain = self.services.get(service)
-        return "never" if chain is None else chain.plaintext_rule
-
     async def decide(self, stage: Stage, facts: Facts) -> Verdict:
         """Ask the checks of the service and stage; see IPolicy."""
         chain = self.services.get(facts.connection.service)

@@ -1,12 +1,10 @@
 """
-The other end's address in the forms in which we compare and count it, and whether a password may come from it in clear.
+The other end's address in the forms in which we compare and count it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network
 
 
 def normal_address(host: str) -> str:
@@ -36,25 +34,3 @@ def address_group(client: str) -> str:
     if ":" not in client:
         return client
     return str(IPv6Network((client, 64), strict=False))
-
-
-def plaintext_allowed(rule: str, client: str, is_lan: Callable[[str], bool]) -> bool:
-    """
-    Whether a client may send a password as it is, without TLS.
-
-    Args:
-        rule: `auth_without_tls`: "never", "loopback", "lan" (loopback too) or "always".
-        client: its address.
-        is_lan: answers for an address.
-    """
-    if rule in ("always", "never"):
-        return rule == "always"
-    return _is_loopback(client) or (rule == "lan" and is_lan(client))
-
-
-@lru_cache(maxsize=4096)
-def _is_loopback(client: str) -> bool:
-    try:
-        return ip_address(client).is_loopback
-    except ValueError:  # a Unix socket's peer has no address
-        return False

@@ -17,7 +17,6 @@ from mailtraq_py.interfaces.policy import IPolicy, IRecentLogins
 from mailtraq_py.interfaces.store import IChangeHub, IContent, IMailboxes
 
 from ..login import Logins
-from ..peer import plaintext_allowed
 from .turns import Turns
 
 
@@ -30,8 +29,8 @@ class IMAPServiceSettings:
     """
     One `[[imap]]` table.
 
-    `tls` is "none", "starttls" or "implicit"; `auth_without_tls` says from where plaintext mechanisms work without TLS:
-    "never", "loopback", "lan" (loopback too) or "always". `is_lan` answers for a client's address.
+    `tls` is "none", "starttls" or "implicit"; `plaintext_from` is policy's answer whether a client's address may send a
+    password without TLS.
     `max_literal_octets` is the largest message that APPEND may bring. `renew_seconds` is how often a living session
     moves its row of the recent-login whitelist (a third of relay_seconds), and how often IDLE looks whether the peer is
     still there.
@@ -40,8 +39,7 @@ class IMAPServiceSettings:
     name: str
     hostname: str
     tls: str = "starttls"
-    auth_without_tls: str = "loopback"
-    is_lan: Callable[[str], bool] = _nowhere
+    plaintext_from: Callable[[str], bool] = _nowhere
     software: str = "mailtraq_py"
     max_literal_octets: int = 50 * 1024 * 1024
     max_failed_logins: int = 3
@@ -51,7 +49,7 @@ class IMAPServiceSettings:
 
     def allows_plaintext(self, client: str, encrypted: bool) -> bool:
         """Whether a password may be sent as it is (RFC 3501 6.2.3, RFC 8314 3)."""
-        return encrypted or plaintext_allowed(self.auth_without_tls, client, self.is_lan)
+        return encrypted or self.plaintext_from(client)
 
 
 @dataclass(frozen=True, slots=True)

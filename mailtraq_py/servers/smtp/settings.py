@@ -17,7 +17,6 @@ from mailtraq_py.interfaces.policy import IPolicy
 from mailtraq_py.mail.changes import Change
 
 from ..login import Logins
-from ..peer import plaintext_allowed
 
 
 def _nowhere(client: str) -> bool:
@@ -33,20 +32,18 @@ class SMTPServiceSettings:
     """
     One `[[smtp]]` table.
 
-    `tls` is "none", "starttls" or "implicit"; `auth_without_tls` says from where plaintext mechanisms work without TLS:
-    "never", "loopback", "lan" (loopback too) or "always". `is_lan` answers for a client's address. `default_domain` is
-    where `RCPT TO:<postmaster>` leads, the hostname when empty. `max_message_octets` 0 is no limit. `max_recipients`
-    bounds what a transaction may hold; the administrator's limit is policy's.
-    `max_refused_recipients` in one session end it; from `slow_refused_recipients` on each waits a second. The
-    greeting waits `greeting_delay_seconds`; who speaks before it is cut off.
+    `tls` is "none", "starttls" or "implicit"; `plaintext_from` is policy's answer whether a client's address may send a
+    password without TLS. `default_domain` is where `RCPT TO:<postmaster>` leads, the hostname when empty.
+    `max_message_octets` 0 is no limit. `max_recipients` bounds what a transaction may hold; the administrator's limit
+    is policy's. `max_refused_recipients` in one session end it; from `slow_refused_recipients` on each waits a second.
+    The greeting waits `greeting_delay_seconds`; who speaks before it is cut off.
     """
 
     name: str
     hostname: str
     role: Role = Role.BOTH
     tls: str = "starttls"
-    auth_without_tls: str = "loopback"
-    is_lan: Callable[[str], bool] = _nowhere
+    plaintext_from: Callable[[str], bool] = _nowhere
     default_domain: str = ""
     software: str = "mailtraq_py"
     max_message_octets: int = 50 * 1024 * 1024
@@ -61,7 +58,7 @@ class SMTPServiceSettings:
 
     def allows_plaintext(self, client: str, encrypted: bool) -> bool:
         """Whether a password may be sent as it is (RFC 4954 4, RFC 8314 3)."""
-        return encrypted or plaintext_allowed(self.auth_without_tls, client, self.is_lan)
+        return encrypted or self.plaintext_from(client)
 
 
 @dataclass(frozen=True, slots=True)

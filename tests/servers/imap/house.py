@@ -49,7 +49,8 @@ class House:
         self.directory = FakeDirectory({make_account(ALICE, self.account.id): b"right"})
         self.recent = FakeRecentLogins()
         self.tls = FakeTLSContexts()
-        self.settings = IMAPServiceSettings("imap", "mx.example.test", **{"auth_without_tls": "always", **settings})
+        given = {"plaintext_from": lambda client: True, **settings}
+        self.settings = IMAPServiceSettings("imap", "mx.example.test", **given)
         self.threads: list[Any] = []
 
     def close(self) -> None:

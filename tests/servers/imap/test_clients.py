@@ -38,7 +38,7 @@ class ClientTests(TestCase):
     timeout = 20
 
     def setUp(self) -> None:
-        self.house = House(auth_without_tls="loopback")
+        self.house = House()
         self.addCleanup(self.house.close)
         self.house.tls = RealTLSContexts()
 

@@ -149,7 +149,7 @@ class LoginTests(SessionCase):
 class PlaintextTests(SessionCase):
     """Where no password may be sent as it is."""
 
-    settings: ClassVar[dict[str, Any]] = {"auth_without_tls": "never"}
+    settings: ClassVar[dict[str, Any]] = {"plaintext_from": lambda client: False}
 
     def test_disabled(self) -> None:
         """LOGINDISABLED, and a password that is sent all the same is not looked at (RFC 3501 6.2.3)."""

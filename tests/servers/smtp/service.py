@@ -21,12 +21,13 @@ EPOCH = 1_000_000.0
 
 class Service:
     """
-    A service for `here.example` with the account u@here.example, password "secret"; its fakes can be set before and
-    looked at after a play.
+    A service for `here.example` with the account u@here.example, password "secret", which 127.0.0.1 may send in clear;
+    its fakes can be set before and looked at after a play.
     """
 
     def __init__(self, policy: FakePolicy | None = None, **settings: Any) -> None:
-        self.settings = SMTPServiceSettings("test", "mx.here.example", **settings)
+        given = {"plaintext_from": "127.0.0.1".__eq__, **settings}
+        self.settings = SMTPServiceSettings("test", "mx.here.example", **given)
         self.policy = policy or FakePolicy()
         self.directory = FakeDirectory({"u@here.example": b"secret", "v@here.example": b"other"})
         self.accept = FakeAccept()
