@@ -100,6 +100,11 @@ class FakePolicy:
             return _relays_nothing(facts) if stage is Stage.RECIPIENT else PERMIT
         return said if isinstance(said, Verdict) else said(facts)
 
+    async def would_pass(self, stage: Stage, facts: Facts) -> bool:
+        """As decide, but it does not count as asked."""
+        said = self.says.get(stage, PERMIT)
+        return (said if isinstance(said, Verdict) else said(facts)).is_permit
+
     def facts(self, stage: Stage) -> Facts:
         """What was asked last at a stage."""
         return [facts for asked, facts in self.asked if asked is stage][-1]

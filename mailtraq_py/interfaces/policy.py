@@ -133,6 +133,9 @@ class IPolicy(Interface):
         DEFER, or nothing where it could only refuse. Writes no log line; the caller logs the verdict.
         """
 
+    async def would_pass(stage: Stage, facts: Facts) -> bool:
+        """Whether `decide` would let it go on, asked for what is offered beforehand: it leaves no trace anywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecentLogin:

@@ -104,6 +104,13 @@ class Policy:
             self._note(stage, facts, verdict)
         return verdict
 
+    async def would_pass(self, stage: Stage, facts: Facts) -> bool:
+        """Ask without a note; see IPolicy."""
+        chain = self.services.get(facts.connection.service)
+        if chain is None:
+            return False
+        return (await self._ask(stage, chain.stages.get(stage, ()), facts)).is_permit
+
     async def _ask(self, stage: Stage, checks: tuple[ICheck, ...], facts: Facts) -> Verdict:
         trace: list[TraceLine] = []
         permit: Verdict | None = None

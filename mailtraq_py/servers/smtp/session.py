@@ -175,6 +175,7 @@ class SMTPSession:
             self._settings.max_message_octets,
             not encrypted and self._settings.tls == "starttls" and self._around.tls.for_server() is not None,
             await self._authentication.offered(encrypted),
+            expn=await self._around.policy().would_pass(Stage.EXPAND, self._facts()),
         )
         return ehlo_reply(self._settings.hostname, f"[{self._connection.client}]", offer)
 

@@ -22,6 +22,7 @@ STARTTLS = "STARTTLS"
 AUTH = "AUTH"
 DSN = "DSN"
 SMTPUTF8 = "SMTPUTF8"
+EXPN = "EXPN"
 HELP = "HELP"
 
 
@@ -31,13 +32,15 @@ class Offer:
     What a session offers now.
 
     `max_message_octets` 0 is no fixed limit (RFC 1870 4). `mechanisms` are the SASL mechanisms that may be used
-    now; without any AUTH is not offered. `starttls` is False once TLS is up (RFC 3207 4.2).
+    now; without any AUTH is not offered. `starttls` is False once TLS is up (RFC 3207 4.2). `expn`: this client may ask
+    who is on a list (RFC 5321 3.5.2).
     """
 
     max_message_octets: int = 0
     starttls: bool = False
     mechanisms: tuple[str, ...] = ()
     smtputf8: bool = False
+    expn: bool = False
 
 
 @lru_cache(maxsize=256)
@@ -66,6 +69,8 @@ def ehlo_reply(hostname: str, client: str, offer: Offer) -> Reply:
         lines.append(f"{AUTH} {' '.join(offer.mechanisms)}")
     if offer.smtputf8:
         lines.append(SMTPUTF8)
+    if offer.expn:
+        lines.append(EXPN)
     lines.append(HELP)
     return Reply(250, "\n".join(lines))
 

@@ -65,6 +65,13 @@ class ExpandTests(SynchronousTestCase):
         play.clock.advance(1.0)
         play >> "550 5.7.1 no" << "EXPN staff" >> 421
 
+    def test_offered(self) -> None:
+        """EHLO names EXPN where policy lets this session use it (RFC 5321 3.5.2); the question leaves no trace."""
+        for policy, offered in ((FakePolicy(), True), (FakePolicy({Stage.EXPAND: refuse("550 5.7.1 no")}), False)):
+            play = Service(policy).play() >> 220 << "EHLO c.example"
+            self.assertIs("EXPN" in play.take().split("250-", 1)[1], offered)
+            self.assertNotIn(Stage.EXPAND, [stage for stage, _ in policy.asked])
+
     def test_store_away(self) -> None:
         """A directory that does not answer is a temporary failure."""
         self.service.directory.failure = TemporaryFailure("away")

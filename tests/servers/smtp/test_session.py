@@ -86,6 +86,7 @@ class Dialogues(SynchronousTestCase):
                 "250-ENHANCEDSTATUSCODES",
                 "250-DSN",
                 "250-STARTTLS",
+                "250-EXPN",
                 "250 HELP",
             ],
         )
