@@ -92,14 +92,12 @@ class StoreCase(TestCase):
         self.addCleanup(shutil.rmtree, self.data_dir)
         self.now = NOW
         self.store = self.make_store(self.data_dir)
+        # A cleanup, not a tearDown: threads of a store whose test failed in setUp would keep the test run from ending.
+        self.addCleanup(lambda: self.store.close())
         await self.store.start()
         await self.store.administration.add_domain("example.test")
         self.alice = await self.store.administration.add_account(ALICE, PASSWORD)
         self.heard: list[Change] = []
-
-    async def tearDown(self) -> None:
-        """Close it; trial's cleanups come after."""
-        await self.store.close()
 
     def clock(self) -> float:
         """Time as the test says."""

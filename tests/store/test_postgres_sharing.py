@@ -143,12 +143,8 @@ class PoolTests(StoreCase):
         other = tempfile.TemporaryDirectory()
         self.addCleanup(other.cleanup)
         self.other = Store(self.url, other.name, reactor, self.clock)
+        self.addCleanup(lambda: self.other.close())
         await self.other.start()
-
-    async def tearDown(self) -> None:
-        """Close both."""
-        await self.other.close()
-        await super().tearDown()
 
     async def test_contents_go_with_the_last_of_many(self) -> None:
         """However shared contents come and go at once, and in whatever order: none is lost and none is left."""

@@ -15,6 +15,7 @@ class _Remote(contract.StoreCase):
     async def setUp(self) -> None:
         """Open a fresh store, one of a worker."""
         self.writing: list[Writing] = []
+        self.addCleanup(self._end_writing)
         await super().setUp()
 
     def make_store(self, data_dir: str) -> Store:
@@ -22,9 +23,8 @@ class _Remote(contract.StoreCase):
         self.writing.append(ThreadWriting(data_dir, self.clock))
         return self.writing[-1].worker()
 
-    async def tearDown(self) -> None:
-        """Close the store, then its writer."""
-        await super().tearDown()
+    def _end_writing(self) -> None:
+        """After the stores."""
         for writing in self.writing:
             writing.end()
 

@@ -53,19 +53,15 @@ class _Workers(StoreCase):
     def make_store(self, data_dir: str) -> Store:
         """The first worker's."""
         self.writing = self.make_writing(data_dir)
+        self.addCleanup(lambda: self.writing.end())
         return self.writing.worker()
 
     async def setUp(self) -> None:
         """Start the second one too."""
         await super().setUp()
         self.other = self.writing.worker(keeps_up=False)
+        self.addCleanup(lambda: self.other.close())
         await self.other.start()
-
-    async def tearDown(self) -> None:
-        """End them, then the writer."""
-        await self.other.close()
-        await super().tearDown()
-        self.writing.end()
 
 
 class WorkersTests(_Workers):
