@@ -6,7 +6,7 @@ in the form of its errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mailtraq_py.interfaces.directory import IDirectory
@@ -18,9 +18,10 @@ from mailtraq_py.policy.proof import prove
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.store.now import run_now
 
-from .config import Configuration, ConfigurationError
+from .config import Configuration, ConfigurationError, ConfigurationProblem
 from .listfiles import ListFiles
 from .nobody import NobodyHosted
+from .privileges import closed_program
 from .recipients import RecipientSettings, doubts, recipient_settings, ruled
 from .settings import policy_settings
 from .smarthost import smarthost_doubts, smarthost_password
@@ -65,7 +66,8 @@ def judge(
         findings = run_now(prove(settings, directory, local_addresses))
     except BadPolicy as error:
         raise ConfigurationError(error.errors) from None
-    warnings = [str(warning) for warning in (*policy.warnings, *smarthost_doubts(configuration))]
+    doubted = (*policy.warnings, *smarthost_doubts(configuration), *_program_doubts(configuration))
+    warnings = [str(warning) for warning in doubted]
     if not isinstance(directory, NobodyHosted):
         warnings += run_now(doubts(configuration, directory, recipients))
     problems = []
@@ -86,6 +88,17 @@ def judge(
     if problems:
         raise ConfigurationError(problems)
     return tuple(warnings)
+
+
+def _program_doubts(configuration: Configuration) -> Iterator[ConfigurationProblem]:
+    """The indexer begins after root was given up, as a program started anew."""
+    path = closed_program()
+    if path and configuration.keys.search.enabled:
+        reason = (
+            f"the server's user may not read {path}, so no full-text index can be kept up; put Python and"
+            " mailtraq_py where that user may read them (README.md: /opt/mailtraq), or set enabled = false"
+        )
+        yield configuration.problem(reason, "search", "enabled")
 
 
 def _together(configuration: Configuration, found: Iterable[Any]) -> list[Any]:

@@ -9,7 +9,8 @@ import codecs
 import grp
 import os
 import pwd
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,17 @@ def acting_as(identity: Identity | None) -> Iterator[None]:
     finally:
         os.seteuid(uid)
         os.setegid(gid)
+
+
+def closed_program(program: Sequence[str] = (sys.executable, os.__file__, __file__)) -> str:
+    """
+    The first of the files that make up the program - interpreter, library, ourselves - that whoever we act as may not
+    use, "" when all are open. What we hold in memory goes on; a process that is started anew does not.
+    """
+    for path in program:
+        if not os.access(path, os.X_OK if path == sys.executable else os.R_OK, effective_ids=True):
+            return path
+    return ""
 
 
 def make_private_folder(folder: Path, owner: Identity | None = None) -> None:
