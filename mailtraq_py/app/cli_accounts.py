@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import click
 
-from .cli_options import Unusable, config_option, json_option, print_json, print_table
+from .cli_options import CommandGroup, Unusable, config_option, json_option, print_json, print_table
 from .cli_store import open_store
 
 # --- domains -------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def domain() -> None:
     """Domains that are hosted here."""
 
@@ -67,7 +67,7 @@ def domain_delete(name: str, config: str | None) -> None:
 # --- accounts ------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def account() -> None:
     """Accounts: who has a mailbox and a password."""
 
@@ -214,7 +214,7 @@ def account_delete(address: str, config: str | None) -> None:
 # --- aliases -------------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def alias() -> None:
     """Aliases: addresses that lead to others."""
 

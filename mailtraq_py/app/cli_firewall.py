@@ -12,11 +12,11 @@ from mailtraq_py.policy.firewall import FirewallList, parse_client, parse_rules
 from mailtraq_py.policy.problems import Problems
 from mailtraq_py.policy.settings import ListUnreadable
 
-from .cli_options import Unusable, json_option, print_json
+from .cli_options import CommandGroup, Unusable, json_option, print_json
 from .listfiles import read_list_file
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def firewall() -> None:
     """Firewall lists."""
 

@@ -10,13 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .cli_options import Refused, Unusable, config_option, json_option, parse_since, print_json, read_configuration
+from .cli_options import (
+    CommandGroup,
+    Refused,
+    Unusable,
+    config_option,
+    json_option,
+    parse_since,
+    print_json,
+    read_configuration,
+)
 
 if TYPE_CHECKING:
     from mailtraq_py.policy.whatif import Difference
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def policy() -> None:
     """What policy decided, and what another one would have."""
 

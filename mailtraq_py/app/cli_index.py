@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_options import Refused, config_option, json_option, print_json, print_table
+from .cli_options import CommandGroup, Refused, config_option, json_option, print_json, print_table
 from .cli_progress import ProgressLine
 from .cli_store import OpenStore, open_store
 
@@ -20,7 +20,7 @@ _NAP_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def index() -> None:
     """The full-text indexes: how far they are, and making them anew."""
 

@@ -38,6 +38,18 @@ class Unusable(Refused):
     exit_code = 2
 
 
+class CommandGroup(click.Group):
+    """Commands of one matter; its help ends with the examples of all of them."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Gather them."""
+        epilogs = [self.commands[name].epilog or "" for name in self.list_commands(ctx)]
+        lines = [line for epilog in epilogs for line in epilog.splitlines() if line.startswith("  ")]
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text("\n".join(("\b", "Examples:", *lines)))
+
+
 def config_option(command: _Command) -> _Command:
     """--config FILE, also after the arguments; without it, the one given before the command's name."""
     return click.option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_accounts import account
-from .cli_options import Unusable, config_option, json_option, print_json, print_table
+from .cli_options import CommandGroup, Unusable, config_option, json_option, print_json, print_table
 from .cli_store import open_store
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _POSTING = ("anyone", "members", "insiders")
 
 
-@click.group("list")
+@click.group("list", cls=CommandGroup)
 def distribution_list() -> None:
     """Distribution lists: one address for many."""
 

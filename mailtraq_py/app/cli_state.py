@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from .cli_options import (
+    CommandGroup,
     Refused,
     Unusable,
     config_option,
@@ -24,7 +25,7 @@ from .cli_store import open_store
 # --- recent logins -------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def recent() -> None:
     """Recent logins: addresses that may pass and relay because somebody collected mail from there."""
 
@@ -107,7 +108,7 @@ def _row_address(client: str, ipv6_prefix: int) -> str:
 # --- the queue -----------------------------------------------------------------------------------------------
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def queue() -> None:
     """Mail that waits to leave."""
 

@@ -17,22 +17,21 @@ from mailtraq_py.app.cli import main
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of each command that is not a group."""
+    """The path of each command and group."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        yield (*path, name)
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
-        else:
-            yield (*path, name)
 
 
 class HelpTests(SynchronousTestCase):
     """What a person sees who asks."""
 
     def test_examples(self) -> None:
-        """Each command's help ends with an example of that command, which begins as one types it."""
+        """The help of each command and group ends with an example of it, which begins as one types it."""
         paths = list(commands(main))
         self.assertGreater(len(paths), 30)
         for path in paths:
