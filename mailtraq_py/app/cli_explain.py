@@ -47,6 +47,8 @@ def explain(scenario: str, config: str | None, as_json: bool) -> None:
         given = json.loads(_scenario_text(scenario))
     except ValueError as error:
         raise Unusable(f"the scenario is no JSON: {error}") from None
+    except RecursionError:
+        raise Unusable("the scenario is nested too deeply") from None
     if not isinstance(given, dict):
         raise Unusable("the scenario is no JSON object")
     configuration = read_configuration(config)
@@ -77,7 +79,7 @@ def _scenario_text(given: str) -> str:
     """What stands in the argument, in the file it names, or on standard input."""
     if given == "-":
         return sys.stdin.read()
-    if given.lstrip().startswith("{"):
+    if given.lstrip()[:1] in ("{", "["):
         return given
     try:
         return Path(given).read_text("utf-8")

@@ -390,7 +390,20 @@ def render(answer: Mapping[str, Any], scenario: Mapping[str, Any]) -> str:
             for line in one["trace"]
             if line["reason"]
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join((*lines, *_not_asked(answer, scenario))) + "\n"
+
+
+def _not_asked(answer: Mapping[str, Any], scenario: Mapping[str, Any]) -> list[str]:
+    """What a scenario has and nobody could be asked about, though nothing before it was refused."""
+    stages = {"helo": "helo", "mail_from": "mail", "rcpt_to": "rcpt"}
+    fields = [field for field, stage in stages.items() if scenario.get(field) and answer[stage] is None]
+    asked = (answer[stage] for stage in ("connect", "helo", "mail") if answer[stage] is not None)
+    if not fields or any(one["verdict"] != "permit" for one in asked):
+        return []
+    why = '"rcpt_to" needs "mail_from" ("" is the null reverse-path)'
+    if fields != ["rcpt_to"] or scenario.get("mail_from") is not None:
+        why = f'"{scenario.get("service")}" does not speak SMTP'
+    return [f"Not asked about {', '.join(fields)}: {why}."]
 
 
 def _ground(by: str, reason: str) -> str:

@@ -95,6 +95,22 @@ class Answers(SynchronousTestCase):
         self.assertEqual(ask("pop3", **MAIL)["connect"]["verdict"], "permit")
         self.assertIsNone(ask("pop3", **MAIL)["mail"])
 
+    def test_not_asked(self) -> None:
+        """A person is told what nobody could be asked about; behind a refusal that needs no word."""
+        for service, given, told in (
+            ("pop3", MAIL, 'Not asked about mail_from, rcpt_to: "pop3" does not speak SMTP.'),
+            (
+                "mx",
+                {"rcpt_to": ["x@elsewhere.test"]},
+                'Not asked about rcpt_to: "rcpt_to" needs "mail_from" ("" is the null reverse-path).',
+            ),
+            ("closed", MAIL, ""),
+            ("mx", {"mail_from": "", "rcpt_to": ["alice@example.test"]}, ""),
+        ):
+            scenario = {"service": service, "client": "203.0.113.9", **given}
+            lines = render(ask(service, **given), scenario).splitlines()
+            self.assertEqual([line for line in lines if line.startswith("Not asked")], [told] if told else [])
+
     def test_seconds_ago_is_exact(self) -> None:
         """299.5 s is inside the window, 300 s is not."""
         for seconds, verdict in ((299.5, "permit"), (300, "refuse"), (-1, "refuse")):
