@@ -12,7 +12,7 @@ from .certificatecheck import check_certificates
 from .cli_hosted import hosted
 from .cli_options import Unusable, config_option, json_option, look_at_configuration, print_json
 from .config import ConfigurationError, ConfigurationProblem
-from .judging import judge
+from .judging import judge, nothing_to_serve
 from .location import StoreUnusable
 
 
@@ -32,7 +32,9 @@ def check(config: str | None, as_json: bool) -> None:
     try:
         configuration = look_at_configuration(config)
         file = str(configuration.file)
-        known = (*configuration.problems, *check_certificates(configuration))
+        known = (*configuration.problems, *check_certificates(configuration), *nothing_to_serve(configuration))
+        if configuration.is_wrong("store", "url"):
+            raise ConfigurationError(known)
         with hosted(configuration.location) as (directory, accounts):
             warnings = judge(replace(configuration, problems=known), directory, accounts)
     except ConfigurationError as error:

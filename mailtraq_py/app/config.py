@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from .listen import parse_listen
-from .location import POSTGRESQL, SQLITE, Location, NoConfiguration, absolute_store_url, find_file
+from .location import POSTGRESQL, SQLITE, Location, NoConfiguration, absolute_store_url, find_file, read_toml
 from .sections import TLS, IMAPService, Keys, POP3Service, Service, SMTPService, TLSName
 from .tables import TableReader
 from .tomllines import KeyPath, find_lines, line_of
@@ -168,12 +167,9 @@ def _faultless(configuration: Configuration) -> Configuration:
 
 def _examine(text: str, file: Path) -> Configuration:
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        line = int(where[1]) if where and where[1] else text.count("\n") + 1
-        reason = str(error)[: where.start()] if where else str(error)
-        raise ConfigurationError([ConfigurationProblem(str(file), line, "", reason)]) from None
+        raw = read_toml(text)
+    except ValueError as error:
+        raise ConfigurationError([_no_toml(str(error), text, file)]) from None
     reader = TableReader(Keys)
     configuration = Configuration(file, _with_defaults(reader.table(Keys, raw)), find_lines(text))
     found = [configuration.problem(sentence, *path) for path, sentence in reader.problems]
@@ -182,6 +178,17 @@ def _examine(text: str, file: Path) -> Configuration:
     found += [problem for keys, problem in _contradictions(configuration) if wrong.isdisjoint(keys)]
     found.sort(key=lambda problem: (problem.line, problem.key))
     return dataclasses.replace(configuration, problems=tuple(found))
+
+
+def _no_toml(said: str, text: str, file: Path) -> ConfigurationProblem:
+    """What tomllib said, with the key that begins in the line where it stopped, if one does."""
+    where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", said)
+    if where is None:
+        return ConfigurationProblem(str(file), 1, "", said)
+    lines = text.split("\n")
+    line = int(where[1]) if where[1] else len(lines)
+    key = re.match(r"\s*([A-Za-z0-9_.-]+)\s*=", lines[line - 1])
+    return ConfigurationProblem(str(file), line, key[1] if key else "", said[: where.start()])
 
 
 def print_path(path: KeyPath) -> str:
@@ -257,6 +264,8 @@ def _contradictions(configuration: Configuration) -> Iterator[_Contradiction]:
         if service.tls != "none" and not keys.tls.certificate:
             reason = f'tls = "{service.tls}" needs a certificate in [tls], or say tls = "none"'
             yield problem(reason, *path, "tls", also=[("tls",), ("tls", "certificate")])
+    if keys.log.file and not configuration.path(keys.log.file).parent.is_dir():
+        yield problem(f"there is no folder {configuration.path(keys.log.file).parent}", "log", "file")
     if names and not keys.hostname:
         yield problem("hostname is needed: the name by which this server greets", "hostname")
     for key, file in _named_files(configuration):

@@ -37,7 +37,10 @@ def install(directory: Path, text: str, hostname: str, owner: Identity | None = 
         ValueError: `hostname` is no host name.
         OSError: a file cannot be written.
     """
-    fold_domain(hostname)
+    try:
+        fold_domain(hostname)
+    except ValueError as error:
+        raise ValueError(f'"{hostname}" is no host name: {error}') from None
     file, key = directory / CONFIGURATION_NAME, directory / "tls" / "key.pem"
     for existing in (file, key):
         if existing.exists():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mailtraq_py.interfaces.directory import IDirectory
@@ -18,7 +19,7 @@ from mailtraq_py.policy.proof import prove
 from mailtraq_py.policy.recentlogin import RecentLoginRules, RecentLogins
 from mailtraq_py.store.now import run_now
 
-from .config import Configuration, ConfigurationError, ConfigurationProblem
+from .config import Configuration, ConfigurationError, ConfigurationProblem, print_path
 from .listfiles import ListFiles
 from .nobody import NobodyHosted
 from .privileges import closed_program
@@ -90,6 +91,13 @@ def judge(
     return tuple(warnings)
 
 
+def nothing_to_serve(configuration: Configuration) -> list[ConfigurationProblem]:
+    """A configuration without a service is enough for commands, not for a server."""
+    if any(True for _ in configuration.services()):
+        return []
+    return [configuration.problem("no [[smtp]], [[pop3]] or [[imap]]: nothing to serve")]
+
+
 def _program_doubts(configuration: Configuration) -> Iterator[ConfigurationProblem]:
     """The indexer begins after root was given up, as a program started anew."""
     path = closed_program()
@@ -104,6 +112,19 @@ def _program_doubts(configuration: Configuration) -> Iterator[ConfigurationProbl
 def _together(configuration: Configuration, found: Iterable[Any]) -> list[Any]:
     """All problems in the order of the file, then of others; without what follows from one that is known already."""
     known = {problem.key for problem in configuration.problems}
-    problems = [*configuration.problems, *(problem for problem in found if getattr(problem, "key", "") not in known)]
     main = str(configuration.file)
+    lines = {print_path(path): line for path, line in configuration.lines.items()}
+    for path, service in configuration.services():
+        # Policy knows a service by its name.
+        lines |= {
+            f"{path[0]}.{service.name}.{'.'.join(map(str, key[2:]))}": line
+            for key, line in configuration.lines.items()
+            if key[:2] == path
+        }
+    problems = list(configuration.problems)
+    for problem in found:
+        if getattr(problem, "key", "") in known:
+            continue
+        placed = problem.file == main and not problem.line and problem.key in lines
+        problems.append(replace(problem, line=lines[problem.key]) if placed else problem)
     return sorted(problems, key=lambda problem: (problem.file != main, problem.file, problem.line))

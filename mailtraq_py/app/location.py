@@ -90,7 +90,7 @@ def locate(given: str | None) -> Location:
     """
     file = find_file(given).absolute()
     try:
-        raw = tomllib.loads(file.read_text("utf-8"))
+        raw = read_toml(file.read_text("utf-8"))
     except OSError as error:
         raise NoConfiguration(f"{file}: {error.strerror or error}") from None
     except ValueError as error:
@@ -108,6 +108,19 @@ def locate(given: str | None) -> Location:
         relay_seconds=recent.value("relay_seconds", DEFAULT_RELAY_SECONDS),
         ipv6_prefix=recent.value("ipv6_prefix", DEFAULT_IPV6_PREFIX),
     )
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """
+    Parse TOML.
+
+    Raises:
+        ValueError: it is none, or is nested deeper than anybody means.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("arrays or tables are nested too deeply") from None
 
 
 def absolute_store_url(url: str, folder: Path) -> str:

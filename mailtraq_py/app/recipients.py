@@ -70,10 +70,17 @@ def ruled(directory: IDirectory, rules: RecipientRules) -> IDirectory:
 async def doubts(configuration: Configuration, directory: IDirectory, settings: RecipientSettings) -> list[str]:
     """Addresses that lead where they should not: warnings, because who is hosted changes without the configuration."""
     found = []
+    hostname, domain = configuration.keys.hostname, configuration.keys.default_domain
+    capture = configuration.keys.outbound.capture
+    if hostname and "." not in hostname:
+        found.append(str(configuration.problem(f"{hostname} is no full name, as other servers want it", "hostname")))
+    if domain and not await directory.is_local_domain(domain.lower()):
+        found.append(str(configuration.problem(f"{domain} is not hosted here", "default_domain")))
     named = (
         ("recipients", "catch_all", settings.rules.catch_all),
         ("journal", "copy_inbound", settings.journal.copy_inbound),
         ("journal", "copy_outbound", settings.journal.copy_outbound),
+        ("outbound", "capture", _address(capture)),
     )
     for table, key, address in named:
         if address is None:
@@ -81,7 +88,10 @@ async def doubts(configuration: Configuration, directory: IDirectory, settings: 
         destination: Destination = await directory.resolve(ForwardPath(address))
         members = destination.members if isinstance(destination, Expansion) else (destination,)
         here = all(isinstance(member, LocalMailbox) for member in members)
-        if key == "copy_outbound" and not here:
+        if key == "capture" and not here:
+            reason = f"{address} is no mailbox here: what would leave waits in the queue"
+            found.append(str(configuration.problem(reason, table, key)))
+        elif key == "copy_outbound" and not here:
             found.append(str(configuration.problem(f"{address} is no mailbox here: copies of it are lost", table, key)))
         elif not here and await directory.is_local_domain(address.domain_key):
             found.append(str(configuration.problem(f"{address} leads to nobody", table, key)))

@@ -23,7 +23,7 @@ from .location import (
     DEFAULT_RELAY_SECONDS,
     DEFAULT_STORE_URL,
 )
-from .tables import Table, at_least, at_most, matching, more_than
+from .tables import Table, at_least, at_most, matching, more_than, not_empty
 
 Access = Literal["any", "firewall", "firewall+lan", "firewall+lan+recent", "granted_except", "denied_except"]
 Texts = tuple[str, ...]
@@ -116,7 +116,7 @@ class Outbound(Table, frozen=True):
     tls: Literal["opportunistic", "required", "none"] = "opportunistic"
     nameservers: tuple[NameserverAddress, ...] = ()
     allow_private: bool = False
-    retry_seconds: tuple[Positive, ...] = (300, 900, 1800, 3600, 7200, 14400)
+    retry_seconds: Annotated[tuple[Positive, ...], not_empty] = (300, 900, 1800, 3600, 7200, 14400)
     expire_seconds: Positive = 432_000
     delay_report_seconds: WholeSeconds = 14400
     max_connections: Positive = 20
@@ -343,7 +343,7 @@ class Service(Table, frozen=True):
     """What [[smtp]], [[pop3]] and [[imap]] share; `name` and `listen` left out follow from role and tls."""
 
     name: Annotated[str, matching(r"[A-Za-z0-9_.-]*", "may hold letters, digits and _ . - only")] = ""
-    listen: tuple[Listen, ...] = ()
+    listen: Annotated[tuple[Listen, ...], not_empty] = ()
     tls: Literal["none", "starttls", "implicit"] = "starttls"
     auth_without_tls: Literal["never", "loopback", "lan", "always"] = "loopback"
     max_connections: Positive = 1000

@@ -40,7 +40,7 @@ from .commons import Commons
 from .config import Configuration, ConfigurationError
 from .hosted import hosted
 from .indexing import IndexerProcess, forget_indexes, indexer_task
-from .judging import judge
+from .judging import judge, nothing_to_serve
 from .listfiles import ListFiles
 from .location import StoreUnusable
 from .logs import LogFile, LogLines
@@ -113,9 +113,8 @@ class MailService(Service):
             CannotStart: a port is taken, a folder cannot be made.
         """
         configuration, keys = self.configuration, self.configuration.keys
-        if not any(True for _ in configuration.services()):
-            nothing = configuration.problem("no [[smtp]], [[pop3]] or [[imap]]: nothing to serve")
-            raise ConfigurationError([nothing, *configuration.problems])
+        if nothing := nothing_to_serve(configuration):
+            raise ConfigurationError([*nothing, *configuration.problems])
         warnings = []
         if is_root():
             if keys.user:

@@ -205,7 +205,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _own_addresses(configuration: Configuration) -> tuple[str, ...]:
     """The machine's, and those that services listen on (a host name there stands for the machine's own)."""
-    listened = [parse_listen(text).host for _, service in configuration.services() for text in service.listen]
+    listened = [parse_listen(text).host for _, service in configuration.services() for text in service.listen if text]
     bound = [host for host in listened if _is_address(host) and not ip_address(host).is_unspecified]
     return tuple(dict.fromkeys([*own_addresses(), *bound]))
 

@@ -47,17 +47,27 @@ _Table = TypeVar("_Table", bound=Table)
 
 def at_least(bound: float) -> Check:
     """Not below `bound`."""
-    return _check(lambda value: value >= bound, f"must be at least {bound:g}")
+    return _check(lambda value: value >= bound, f"must be at least {_shown(bound)}")
 
 
 def more_than(bound: float) -> Check:
     """Above `bound`."""
-    return _check(lambda value: value > bound, f"must be more than {bound:g}")
+    return _check(lambda value: value > bound, f"must be more than {_shown(bound)}")
 
 
 def at_most(bound: float) -> Check:
     """Not above `bound`."""
-    return _check(lambda value: value <= bound, f"must be at most {bound:g}")
+    return _check(lambda value: value <= bound, f"must be at most {_shown(bound)}")
+
+
+def _shown(bound: float) -> str:
+    return str(int(bound) if float(bound).is_integer() else bound)
+
+
+def not_empty(values: Any) -> None:
+    """An array with an entry at least; one that is left out keeps its default."""
+    if not values:
+        raise ValueError("must have an entry; without the key the default holds")
 
 
 def matching(pattern: str, sentence: str) -> Check:
@@ -119,7 +129,8 @@ class TableReader:
             return self.table(base, raw, path)
         if base is tuple:
             inner = get_args(kind)[0]
-            return tuple(self._value(inner, each, (*path, index), _blank(inner)) for index, each in enumerate(raw))
+            entries = tuple(self._value(inner, each, (*path, index), _blank(inner)) for index, each in enumerate(raw))
+            return self._checked(checks, entries, path, instead)
         if base is dict:
             inner = get_args(kind)[1]
             return {key: self._value(inner, each, (*path, key), _blank(inner)) for key, each in raw.items()}

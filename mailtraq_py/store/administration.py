@@ -205,7 +205,9 @@ class Administration:
         await self._database.run("end_purge")
 
     async def list_accounts(self, domain: str | None = None) -> list[AccountEntry]:
-        """Accounts of one domain or of all, by address."""
+        """Accounts of one domain or of all, by address; NotFound where the domain is not hosted."""
+        if domain and not self._database.read("find_domain", _domain(domain)):
+            raise NotFound(f"no domain {domain}")
         rows = self._database.read("list_accounts", _domain(domain) if domain else "")
         return [
             AccountEntry(account_of(row), bool(cram_md5), octets, messages, recoverable)

@@ -87,6 +87,38 @@ class CheckTests(InstallationTestCase):
             ],
         )
 
+    def test_line_of_a_single_text(self) -> None:
+        """What policy finds in a key that is no list has its line too, in a table of a service as well."""
+        added = '[barring]\nreply = "nonsense"\n[[smtp]]\nname = "in"\ntls = "none"\nlisten = ["127.0.0.1:2526"]\n'
+        added += '[smtp.relay]\npreset = "custom"\nreply = "250 fine"\n'
+        self.file.write_text(self.file.read_text() + added)
+        errors = self.answer("check", code=2)["errors"]
+        keys = [error.removeprefix(f"{self.file}:").split(": ")[:2] for error in errors]
+        self.assertEqual(keys, [["15", "barring.reply"], ["22", "smtp.in.relay.reply"]])
+
+    def test_no_store(self) -> None:
+        """A store of no known kind is told once."""
+        self.file.write_text(self.file.read_text() + '[store]\nurl = "mysql:x"\n')
+        [error] = self.answer("check", code=2)["errors"]
+        self.assertIn(' store.url: must begin with "sqlite:" or "postgresql:"', error)
+
+    def test_nothing_to_serve(self) -> None:
+        """As a start would say."""
+        self.file.write_text("")
+        self.assertEqual(
+            self.answer("check", code=2)["errors"],
+            [f"{self.file}:1: no [[smtp]], [[pop3]] or [[imap]]: nothing to serve"],
+        )
+
+    def test_doubts(self) -> None:
+        """Names that lead nowhere are warned of."""
+        self.mailtraq("domain", "add", "example.test")
+        text = 'default_domain = "nope.test"\n' + self.file.read_text()
+        self.file.write_text(text + '[outbound]\ncapture = "nobody@example.test"\n')
+        first, second = self.answer("check")["warnings"]
+        self.assertIn(":1: default_domain: nope.test is not hosted here", first)
+        self.assertIn("outbound.capture: nobody@example.test is no mailbox here", second)
+
     def test_certificate(self) -> None:
         """A certificate that a start would not take is told, by its file, its line and in one sentence."""
         (self.folder / "cert.pem").write_text("noise")
@@ -153,5 +185,6 @@ class ExplainTests(InstallationTestCase):
 
     def test_bad_scenario(self) -> None:
         """What cannot be played ends with 2 and says why."""
-        for scenario in ("{", "[]", '{"service": "nope", "client": "1.2.3.4"}', '{"service": "mx", "client": "x"}'):
+        unknown = ('{"service": "nope", "client": "1.2.3.4"}', '{"service": "mx", "client": "x"}')
+        for scenario in ("{", "[]", '{"a":' * 5000, *unknown):
             self.assertIn("mailtraq: ", self.mailtraq("explain", scenario, code=2).stderr)

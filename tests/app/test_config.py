@@ -130,9 +130,24 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual((ability.preset, ability.auth), ("ability", False))
 
     def test_no_toml(self) -> None:
-        """A file that is no TOML is one error with its line."""
+        """A file that is no TOML is one error with its line, and the key that begins there."""
         self.assertEqual(self.refused('hostname = "a"\nlan = [\n'), ["3: Invalid value"])
-        self.assertEqual(self.refused("a = 1\na = 2\n"), ["2: Cannot overwrite a value"])
+        self.assertEqual(self.refused("a = 1\na = 2\n"), ["2: a: Cannot overwrite a value"])
+        self.assertEqual(self.refused('[lan]\n\n  hostname = mx.example\n'), ["3: hostname: Invalid value"])
+        self.assertEqual(self.refused("a = " + "[" * 5000), ["1: arrays or tables are nested too deeply"])
+
+    def test_empty_arrays(self) -> None:
+        """Where nothing is no answer, an empty array is an error: it does not mean every address and port 25."""
+        problems = self.refused(PLAIN.replace('role = "submission"', 'role = "submission"\nlisten = []'))
+        self.assertEqual(problems, ["6: smtp[2].listen: must have an entry; without the key the default holds"])
+        self.assertEqual(
+            self.refused(PLAIN + "[outbound]\nretry_seconds = []\n")[0].split(": ")[1], "outbound.retry_seconds"
+        )
+
+    def test_log_folder(self) -> None:
+        """A log file needs its folder."""
+        problems = self.refused(PLAIN + '[log]\nfile = "nowhere/mail.log"\n')
+        self.assertEqual(problems, ["12: log.file: there is no folder /etc/mailtraq/nowhere"])
 
     def test_listen(self) -> None:
         """Addresses to listen on are judged one by one, and nothing is listened on twice."""

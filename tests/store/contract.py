@@ -872,6 +872,7 @@ class DirectoryContract(StoreCase):
         )
         self.assertEqual([e.account.address[:2] for e in await admin.list_accounts()], ["al", "u0", "u1", "u2"])
         self.assertEqual(await admin.list_accounts("alias.test"), [])
+        await self.assert_raises(NotFound, admin.list_accounts("nowhere.test"))
         ((alias, targets),) = [(entry.address, entry.targets) for entry in await admin.list_aliases()]
         self.assertEqual((alias, targets), ("*@example.test", ("u1@example.test",)))
 
