@@ -104,7 +104,7 @@ def closed_program(program: Sequence[str] = (sys.executable, os.__file__, __file
     """
     for path in program:
         if not os.access(path, os.X_OK if path == sys.executable else os.R_OK, effective_ids=True):
-            return path
+            return os.path.realpath(path)
     return ""
 
 

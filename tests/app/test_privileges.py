@@ -4,6 +4,7 @@ Whom the process runs as; giving root up is shown end to end.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ class ClosedProgramTests(SynchronousTestCase):
     def test_found(self) -> None:
         """The first file that cannot be used is named; an interpreter must be executable, the rest readable."""
         with tempfile.TemporaryDirectory() as folder:
-            gone = f"{folder}/gone.py"
+            gone = f"{os.path.realpath(folder)}/gone.py"
             self.assertEqual(closed_program(()), "")
             self.assertEqual(closed_program((sys.executable, __file__)), "")
             self.assertEqual(closed_program((sys.executable, gone, __file__)), gone)

@@ -296,7 +296,7 @@ class POP3Session:
             client=self._connection.client,
             stage=Stage.CONNECT.value,
             opinion=verdict.opinion.value,
-            check=verdict.check,
+            by=verdict.check,
             reason=verdict.reason,
             number=verdict.number,
         )
