@@ -150,8 +150,14 @@ class Dialogue:
 
     @property
     def selected(self) -> Selection:
-        """The selection; handlers that ask for it run only in the selected state."""
+        """
+        The selection; handlers that ask for it run only in the selected state.
+
+        Raises:
+            ConnectionEnded: after a wait, when the connection, and the selection with it, has ended meanwhile.
+        """
         if self.selection is None:
+            self.must_be_there()
             raise RuntimeError("no mailbox is selected")
         return self.selection
 

@@ -6,6 +6,7 @@ import re
 from base64 import b64encode
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -214,6 +215,38 @@ class EndTests(SessionCase):
         self.assertEqual(self.house.store.hub._listeners, {})
         self.assertIsNone(other.session.appending)
         self.house.deliver(MESSAGE)
+
+    def test_gone_while_it_waits(self) -> None:
+        """A client that leaves while the store works for it is no error of ours, whatever the command does after."""
+        self.house.deliver(MESSAGE)
+        for command, operation in (
+            ("EXPUNGE", "expunge"),
+            ("UID EXPUNGE 1", "expunge"),
+            ("CLOSE", "expunge"),
+            ("STORE 1 FLAGS (a)", "store"),
+            ("COPY 1 Archive", "copy"),
+            ("MOVE 1 Archive", "copy"),
+            ("FETCH 1 FLAGS", "fetch"),
+            ("SEARCH BODY x", "search"),
+        ):
+            play = self.house.log_in("INBOX")
+            held: Deferred[None] = Deferred()
+            kind = type(play.session.selected.mailbox)
+            original = getattr(kind, operation)
+
+            async def later(
+                *arguments: Any, held: Deferred[None] = held, original: Any = original, **keywords: Any
+            ) -> Any:
+                await held
+                return await original(*arguments, **keywords)
+
+            patched = self.patch(kind, operation, later)
+            send(play, command)
+            play.end()
+            held.callback(None)
+            play.turn()
+            patched.restore()
+            self.assertEqual(self.flushLoggedErrors(), [], command)
 
     def test_renewed(self) -> None:
         """A session that speaks moves its row of the whitelist, but not at every command."""
