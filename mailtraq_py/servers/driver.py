@@ -13,6 +13,7 @@ transport but through this driver: `flush`, `drained`, `start_tls`, `close`, `ab
 - Back-pressure both ways. While the pump waits and more than HIGH_WATER_OCTETS lie in the core, nothing is read from
   the peer; while the transport's buffer is full, no further event is handled.
 - Fairness: after SLICE_SECONDS of a pipelined flood the other connections get their turn.
+- A peer that says nothing more (it closed its side, without TLS) gets the answers to what it has said, then the end.
 - Every wait for the peer ends: handshake, idle time, a peer that does not read, a peer that does not close.
 - `ended` is called once, last. A handler under way then finishes into the void.
 
@@ -33,6 +34,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
     IReactorTime,
@@ -56,6 +58,7 @@ HANDSHAKE_SECONDS = 30.0
 STALL_SECONDS = 300.0  # for a full transport buffer to empty; 256 KiB then pass at 900 octets/s
 LINGER_SECONDS = 30.0  # for what was sent last, and the peer's own close
 LOCAL_ERRORS_MAX = 3
+CLOSED_BY_PEER = "closed by the peer"
 
 
 class ConnectionEnded(Exception):
@@ -102,7 +105,7 @@ class _TLS(Enum):
     UP = "up"
 
 
-@implementer(IPushProducer, IHandshakeListener)
+@implementer(IPushProducer, IHandshakeListener, IHalfCloseableProtocol)
 class Driver(Protocol):
     """
     One connection. Whether it is TLS from its first octet is asked of the transport.
@@ -151,6 +154,7 @@ class Driver(Protocol):
         self._local_errors = 0
         self.close_reason = ""
         self._stopping = False
+        self._input_over = False
 
     # -- Twisted calls these ---------------------------------------------------------------------------
 
@@ -195,6 +199,15 @@ class Driver(Protocol):
             self._input_paused = True
             self.transport.pauseProducing()
 
+    def readConnectionLost(self) -> None:
+        """The peer says nothing more. It may still listen: what it has sent is answered before the connection ends."""
+        self._input_over = True
+        if not self._pumping:
+            self.close(CLOSED_BY_PEER)
+
+    def writeConnectionLost(self) -> None:
+        """We never close our side alone."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the session; a handler that waits for the transport is woken."""
         self.connected_now = False
@@ -202,7 +215,7 @@ class Driver(Protocol):
         self._stop_looking()
         self._end_waiting()
         if not self.close_reason:
-            self.close_reason = "closed by the peer" if isinstance(reason.value, ConnectionDone) else str(reason.value)
+            self.close_reason = CLOSED_BY_PEER if isinstance(reason.value, ConnectionDone) else str(reason.value)
         self.session.ended(self.close_reason)
         if self._ended is not None:
             self._ended(self)
@@ -415,10 +428,12 @@ class Driver(Protocol):
             return
         if self._stopping and not self.session.in_message:
             self._farewell()
-            return
-        self.flush()
-        if self._input_paused:
-            self._resume_input()
+        elif self._input_over:
+            self.close(CLOSED_BY_PEER)
+        else:
+            self.flush()
+            if self._input_paused:
+                self._resume_input()
 
     def _report(self) -> None:
         """Log the exception being handled and tell the peer; after too many, or when that fails, end the connection."""

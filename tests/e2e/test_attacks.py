@@ -218,6 +218,21 @@ class Attacks(SynchronousTestCase):
                 self.assertLess(time.monotonic() - begin, 1.0)
             sender.join()
 
+    def test_half_closed(self) -> None:
+        """A client that closes its side behind its last command, as scripts do, hears the answers and is gone then."""
+        for port, octets, last in (
+            (self.server.mx, b"EHLO x\r\n", b"250 HELP"),
+            (self.server.pop3, b"USER alice@example.test\r\nPASS wrong\r\n", b"-ERR"),
+            (self.server.imap, b"a LOGIN alice@example.test wrong\r\n", b"a NO"),
+        ):
+            with raw(port) as client:
+                heard = client.recv(65536)
+                client.sendall(octets)
+                client.shutdown(socket.SHUT_WR)
+                while piece := client.recv(65536):
+                    heard += piece
+            self.assertEqual(heard.splitlines()[-1][: len(last)], last)
+
     def test_malformed_auth(self) -> None:
         """A 26: every form of nonsense gets 5xx; a login beside it works."""
         for line in (b"AUTH", b"AUTH PLAIN =", b"AUTH PLAIN !!!!", b"AUTH PLAIN " + b"A" * 11000, b"AUTH PLAIN AAAA",

@@ -285,6 +285,21 @@ class DriverTests(SynchronousTestCase):
         self.assertEqual(self.ended, [self.driver])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_peer_that_says_nothing_more_is_answered(self) -> None:
+        """Who closes his side behind his commands hears the answers to all of them; who has said nothing, the end."""
+        self.connect()
+        self.driver.dataReceived(b"a\nwait\nb\n")
+        self.driver.readConnectionLost()
+        self.assertFalse(self.transport.disconnecting)
+        self.session.later.pop().callback(None)
+        self.assertEqual(self.sent(), b"hello\n[a]\n[wait]\n[b]\n")
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.driver.close_reason, "closed by the peer")
+        self.setUp()
+        self.connect()
+        self.driver.readConnectionLost()
+        self.assertTrue(self.transport.disconnecting)
+
     def test_a_handler_that_ends_after_the_connection_does_no_harm(self) -> None:
         """Its reply goes nowhere."""
         self.connect()
