@@ -2,22 +2,30 @@
 Threads: which message answers which.
 
 ORDEREDSUBJECT groups by base subject; REFERENCES links messages by the identifiers they name, in the six steps of
-RFC 5256, whose numbers stand beside the functions. A tree may be as deep as a mailbox is long, so nothing recurses,
-and trees leave here as rows in the order in which they are printed.
+RFC 5256, whose numbers stand beside the functions. Identifiers are numbers here (`thread_keys`), made when a message
+is stored.
+
+A node is a number, too: that of a message's place, from 0; dummies, for what is only named or was made to hold
+siblings together, follow behind. Columns are lists by node. A tree may be as deep as a mailbox is long, so nothing
+recurses, and trees leave here as rows in the order in which they are printed.
 
 RFC 5256 3 (THREAD)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import struct
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import NamedTuple
-
-from .sorting import base_subject
+from functools import partial
+from typing import Any, NamedTuple
 
 # To link a message that has answers already under one that lies deeper than this would take too long to check.
 DEPTH_CHECKED = 200
+
+_KEY_OCTETS = 8
 
 
 class ThreadAlgorithm(Enum):
@@ -29,216 +37,266 @@ class ThreadAlgorithm(Enum):
 
 class ThreadedMessage(NamedTuple):
     """
-    What a message says of its thread: `sent` in seconds since the epoch; `subject` folded; the others msg-ids with
-    their brackets, separated by a space.
+    What a message says of its thread: `sent` in seconds since the epoch; `subject` and `is_reply` as
+    `sorting.base_subject` gives them; the others as `thread_keys` does. A plain tuple will do.
     """
 
     uid: int
     sent: int
     subject: str
-    message_id: str
-    in_reply_to: str
-    references: str
+    is_reply: bool
+    message_key: int
+    parent_key: int
+    ancestor_keys: bytes
 
 
 class ThreadRow(NamedTuple):
-    """A message and how deep in its thread it is, 0 at the top. UID 0 is a parent that is not there."""
+    """
+    A message, how deep in its thread it is, 0 at the top, and how many answer it. UID 0 is a parent that is not there.
+    """
 
     level: int
     uid: int
+    answers: int
+
+
+class _Columns(NamedTuple):
+    """Messages by columns, see `ThreadedMessage`."""
+
+    uids: Sequence[int]
+    sent: Sequence[int]
+    subjects: Sequence[str]
+    are_replies: Sequence[bool]
+    message_keys: Sequence[int]
+    parent_keys: Sequence[int]
+    ancestor_keys: Sequence[bytes]
+
+
+# As ThreadRow._make does it, but without a step of the interpreter for each.
+_make_row: Callable[[Iterable[Any]], ThreadRow] = partial(tuple.__new__, ThreadRow)
+
+
+def thread_keys(message_id: str, in_reply_to: str, references: str) -> tuple[int, int, bytes]:
+    """
+    A message's own identifier, that of the message it answers, and those of the References before that one.
+
+    Args:
+        message_id: msg-ids with their brackets, separated by a space, as the others. Of several the first counts.
+
+    Returns:
+        numbers of 63 bits, 0 for none; the last ones packed, see `_unpack`.
+    """
+    ids = references.split() or in_reply_to.split()[:1]
+    keys = [_key(identifier) for identifier in ids]
+    own = message_id.partition(" ")[0]
+    return _key(own) if own else 0, keys[-1] if keys else 0, struct.pack(f">{max(0, len(keys) - 1)}Q", *keys[:-1])
+
+
+def _key(message_id: str) -> int:
+    """Quoting makes no difference."""
+    if '"' in message_id:
+        message_id = message_id.replace('"', "").replace("\\", "")
+    digest = hashlib.blake2b(message_id.encode("utf-8", "replace"), digest_size=_KEY_OCTETS).digest()
+    return int.from_bytes(digest) >> 1 or 1
+
+
+def _unpack(keys: bytes) -> tuple[int, ...]:
+    return struct.unpack(f">{len(keys) // _KEY_OCTETS}Q", keys)
 
 
 def thread(messages: Sequence[ThreadedMessage], algorithm: ThreadAlgorithm) -> list[ThreadRow]:
     """Threads of messages in rising UID order; every row is followed by what answers it."""
+    if not messages:
+        return []
+    columns = _Columns._make(zip(*messages, strict=True))
     if algorithm is ThreadAlgorithm.ORDEREDSUBJECT:
-        return _by_subject(messages)
-    return _rows(_by_references(messages))
+        return _by_subject(columns)
+    return _Forest(columns).rows()
 
 
-def _by_subject(messages: Sequence[ThreadedMessage]) -> list[ThreadRow]:
+def _by_subject(columns: _Columns) -> list[ThreadRow]:
     groups: dict[str, list[tuple[int, int]]] = {}
-    for message in messages:
-        groups.setdefault(base_subject(message.subject)[0], []).append((message.sent, message.uid))
+    for subject, *when in zip(columns.subjects, columns.sent, columns.uids, strict=True):
+        groups.setdefault(subject, []).append((when[0], when[1]))
     rows: list[ThreadRow] = []
-    for group in sorted(map(sorted, groups.values())):
-        rows.extend(ThreadRow(int(place > 0), uid) for place, (_, uid) in enumerate(group))
+    for (_, first), *others in sorted(map(sorted, groups.values())):
+        rows.append(ThreadRow(0, first, len(others)))
+        rows.extend(ThreadRow(1, uid, 0) for _, uid in others)
     return rows
 
 
-class _Node:
-    """
-    A message in its thread, or a dummy for one that is only named.
+def _link(columns: _Columns) -> list[int]:
+    """Step 1: the parent of each node, -1 for none."""
+    count = len(columns.uids)
+    # The first message of an identifier is the one; the others stand for themselves.
+    nodes = dict(zip(reversed(columns.message_keys), range(count - 1, -1, -1), strict=True))
+    nodes.pop(0, None)
+    parents = [-1] * count
+    answered = bytearray(count)
 
-    While nodes are linked they know their parents and whether they are `answered`; the children are filled in at the
-    end, so that a link that is broken costs nothing.
-    """
-
-    __slots__ = ("answered", "children", "message", "parent")
-
-    def __init__(self, message: ThreadedMessage | None = None) -> None:
-        self.message = message
-        self.parent: _Node | None = None
-        self.answered = False
-        self.children: list[_Node] = []
-
-    @property
-    def when(self) -> tuple[int, int]:
-        """What siblings are sorted by; a dummy stands where its first child does."""
-        message = self.message or self.children[0].message
-        return (message.sent, message.uid) if message is not None else (0, 0)
-
-    @property
-    def base_subject(self) -> tuple[str, bool]:
-        """See `sorting.base_subject`; a dummy has its first child's."""
-        message = self.message or self.children[0].message
-        return base_subject(message.subject) if message is not None else ("", False)
-
-
-def _by_references(messages: Sequence[ThreadedMessage]) -> list[_Node]:
-    roots = [_pruned_root(node) for node in _prune(_link(messages))]
-    present = [node for node in roots if node.message is not None or node.children]
-    for node in present:
-        if node.message is None:
-            _sort(node.children)
-    _sort(present)
-    merged = _merge_subjects(present)
-    for node in _all_below(merged):
-        _sort(node.children)
-    _sort(merged)
-    return merged
-
-
-def _link(messages: Sequence[ThreadedMessage]) -> list[_Node]:
-    """Step 1; the nodes without a parent are step 2."""
-    named: dict[str, _Node] = {}
-    nodes: list[_Node] = []
-
-    def find(message_id: str) -> _Node:
-        node = named.get(message_id)
-        if node is None:
-            node = named[message_id] = _Node()
-            nodes.append(node)
+    def find(key: int) -> int:
+        node = nodes.setdefault(key, len(parents))
+        if node == len(parents):
+            parents.append(-1)
+            answered.append(0)
         return node
 
-    for message in messages:
-        own_id = _normal(message.message_id.partition(" ")[0])
-        if own_id and find(own_id).message is None:
-            node = named[own_id]
-            node.message = message
-        else:
-            node = _Node(message)
-            nodes.append(node)
-        before: _Node | None = None
-        for reference in _references(message):
-            ancestor = find(reference)
-            if before is not None and ancestor.parent is None:
-                _adopt(before, ancestor)
-            before = ancestor
-        node.parent = None
-        if before is not None:
-            _adopt(before, node)
-    for node in nodes:
-        if node.parent is not None:
-            node.parent.children.append(node)
-    return [node for node in nodes if node.parent is None]
-
-
-def _references(message: ThreadedMessage) -> list[str]:
-    ids = message.references.split() or message.in_reply_to.split()[:1]
-    return [_normal(message_id) for message_id in ids]
-
-
-def _normal(message_id: str) -> str:
-    """Quoting makes no difference."""
-    return message_id.replace('"', "").replace("\\", "") if '"' in message_id else message_id
-
-
-def _adopt(parent: _Node, child: _Node) -> None:
-    """Link two nodes, unless that made a loop."""
-    if parent is child:
-        return
-    if child.answered:
-        ancestor: _Node | None = parent.parent
-        for _ in range(DEPTH_CHECKED):
-            if ancestor is None:
-                break
-            if ancestor is child:
-                return
-            ancestor = ancestor.parent
-        else:
+    def adopt(parent: int, child: int) -> None:
+        """Link two nodes, unless that made a loop."""
+        if parent == child:
             return
-    child.parent = parent
-    parent.answered = True
+        if answered[child]:
+            ancestor = parents[parent]
+            for _ in range(DEPTH_CHECKED):
+                if ancestor < 0:
+                    break
+                if ancestor == child:
+                    return
+                ancestor = parents[ancestor]
+            else:
+                return
+        parents[child] = parent
+        answered[parent] = 1
+
+    for place, parent_key in enumerate(columns.parent_keys):
+        if not parent_key:
+            parents[place] = -1
+            continue
+        parent = find(parent_key)
+        ancestors = columns.ancestor_keys[place]
+        if ancestors:
+            before = -1
+            for key in _unpack(ancestors):
+                ancestor = find(key)
+                if before >= 0 and parents[ancestor] < 0:
+                    adopt(before, ancestor)
+                before = ancestor
+            if parents[parent] < 0:
+                adopt(before, parent)
+        parents[place] = -1
+        adopt(parent, place)
+    return parents
 
 
-def _prune(roots: list[_Node]) -> list[_Node]:
+def _without_dummies(parents: list[int], count: int) -> None:
     """Step 3, but for the top: a dummy's children take its place."""
-    for node in reversed(_all_below(roots)):
-        if node.children and any(child.message is None for child in node.children):
-            kept: list[_Node] = []
-            for child in node.children:
-                kept += [child] if child.message is not None else child.children
-            node.children = kept
-    return roots
+    if len(parents) == count:
+        return
+    for node in range(count):
+        passed = []
+        parent = parents[node]
+        while parent >= count and parents[parent] >= 0:
+            passed.append(parent)
+            parent = parents[parent]
+        if passed:
+            parents[node] = parent
+            for dummy in passed:
+                parents[dummy] = parent
 
 
-def _pruned_root(node: _Node) -> _Node:
-    """At the top only a dummy with a single child gives way to it."""
-    return node.children[0] if node.message is None and len(node.children) == 1 else node
+class _Forest:
+    """Trees of messages: nodes without a parent, and the children of those that have any."""
 
+    def __init__(self, columns: _Columns) -> None:
+        self._columns = columns
+        self._count = len(columns.uids)
+        parents = _link(columns)
+        self._nodes = len(parents)
+        _without_dummies(parents, self._count)
+        self._roots: list[int] = []
+        self._children: dict[int, list[int]] = defaultdict(list)
+        for node in range(self._count):
+            if parents[node] >= 0:
+                self._children[parents[node]].append(node)
+            else:
+                self._roots.append(node)
+        self._prune_top()
+        self._merge_subjects()
+        for children in self._children.values():
+            self._sort(children)
+        self._sort_roots()
 
-def _merge_subjects(roots: list[_Node]) -> list[_Node]:
-    """Step 5."""
-    with_subjects = [(node, *node.base_subject) for node in roots]
-    table: dict[str, tuple[_Node, bool]] = {}
-    for node, subject, is_reply in with_subjects:
-        if not subject:
-            continue
-        known, known_is_reply = table.get(subject, (None, False))
-        if known is None or (
-            known.message is not None and (node.message is None or (known_is_reply and not is_reply))
-        ):
-            table[subject] = (node, is_reply)
-    moved: set[_Node] = set()
-    made: list[_Node] = []
-    for node, subject, is_reply in with_subjects:
-        if not subject or table[subject][0] is node or node in moved:
-            continue
-        known, known_is_reply = table[subject]
-        moved.add(node)
-        if known.message is None:
-            known.children += [node] if node.message is not None else node.children
-        elif is_reply and not known_is_reply:
-            known.children.append(node)
-        else:
-            both = _Node()
-            both.children = [known, node]
-            moved.add(known)
-            made.append(both)
-            table[subject] = (both, known_is_reply)
-    return [node for node in (*roots, *made) if node not in moved]
+    def _prune_top(self) -> None:
+        """Steps 3 and 4: at the top a dummy with a single child gives way to it."""
+        for node in [node for node in self._children if node >= self._count]:
+            if len(self._children[node]) == 1:
+                self._roots += self._children.pop(node)
+            else:
+                self._sort(self._children[node])
+                self._roots.append(node)
+        self._sort_roots()
 
+    def _merge_subjects(self) -> None:
+        """Step 5."""
+        subjects, are_replies = self._columns.subjects, self._columns.are_replies
+        table: dict[str, tuple[int, bool]] = {}
+        for node in self._roots:
+            first = self._first(node)
+            subject, is_reply = subjects[first], bool(are_replies[first])
+            if not subject:
+                continue
+            known, known_is_reply = table.get(subject, (-1, False))
+            if known < 0 or (
+                known < self._count and (node >= self._count or (known_is_reply and not is_reply))
+            ):
+                table[subject] = (node, is_reply)
+        moved: set[int] = set()
+        made: list[int] = []
+        for node in self._roots:
+            first = self._first(node)
+            subject, is_reply = subjects[first], bool(are_replies[first])
+            if not subject or table[subject][0] == node or node in moved:
+                continue
+            known, known_is_reply = table[subject]
+            moved.add(node)
+            if known >= self._count:
+                self._children[known] += [node] if node < self._count else self._children[node]
+            elif is_reply and not known_is_reply:
+                self._children[known].append(node)
+            else:
+                both = self._nodes
+                self._nodes += 1
+                self._children[both] = [known, node]
+                moved.add(known)
+                made.append(both)
+                table[subject] = (both, known_is_reply)
+        if moved:
+            self._roots = [node for node in (*self._roots, *made) if node not in moved]
 
-def _sort(siblings: list[_Node]) -> None:
-    """Steps 4 and 6."""
-    if len(siblings) > 1:
-        siblings.sort(key=lambda node: node.when)
+    def _first(self, node: int) -> int:
+        """The message itself; a dummy stands where its first child does."""
+        return node if node < self._count else self._children[node][0]
 
+    def _sort(self, siblings: list[int]) -> None:
+        """Steps 4 and 6: messages by the time they were sent, then by UID."""
+        if len(siblings) > 1:
+            siblings.sort()
+            siblings.sort(key=self._columns.sent.__getitem__)
 
-def _all_below(roots: Iterable[_Node]) -> list[_Node]:
-    """All nodes of trees, each before what lies beneath it."""
-    nodes = list(roots)
-    for node in nodes:
-        nodes.extend(node.children)
-    return nodes
+    def _sort_roots(self) -> None:
+        first, sent = self._first, self._columns.sent
+        self._roots.sort(key=lambda node: (sent[first(node)], first(node)))
 
-
-def _rows(roots: Sequence[_Node]) -> list[ThreadRow]:
-    rows: list[ThreadRow] = []
-    waiting = [(0, node) for node in reversed(roots)]
-    while waiting:
-        level, node = waiting.pop()
-        rows.append(ThreadRow(level, node.message.uid if node.message is not None else 0))
-        if node.children:
-            waiting.extend([(level + 1, child) for child in reversed(node.children)])
-    return rows
+    def rows(self) -> list[ThreadRow]:
+        """The trees as rows."""
+        levels: list[int] = []
+        order: list[int] = []
+        answers: list[int] = []
+        find = self._children.get
+        for root in self._roots:
+            waiting = [(0, root)]
+            while waiting:
+                level, node = waiting.pop()
+                while True:
+                    levels.append(level)
+                    order.append(node)
+                    children = find(node)
+                    if children is None:
+                        answers.append(0)
+                        break
+                    answers.append(len(children))
+                    level += 1
+                    waiting.extend([(level, child) for child in reversed(children[1:])])
+                    node = children[0]
+        uids = (*self._columns.uids, *[0] * (self._nodes - self._count))
+        return list(map(_make_row, zip(levels, map(uids.__getitem__, order), answers, strict=True)))

@@ -119,7 +119,7 @@ class Batch:
         heads: dict[bytes, int] = {b"": 0}
         for head in (*(local.head for local in new.local), *(row.head for row in new.outgoing)):
             heads.setdefault(head, len(heads))
-        row, octets = await self._content.prepare(spool, new.facts)
+        row, keys, octets = await self._content.prepare(spool, new.facts)
         self.octets += len(octets or b"") + sum(map(len, heads)) + 2048
         copies = tuple(
             Copy(
@@ -135,7 +135,7 @@ class Batch:
             for local in new.local
         )
         outgoing = tuple(_queue_row(out, heads[out.head]) for out in new.outgoing)
-        return PreparedContent(row, octets, spool.octets, tuple(heads)[1:], copies, outgoing)
+        return PreparedContent(row, keys, octets, spool.octets, tuple(heads)[1:], copies, outgoing)
 
 
 def join_keywords(flags: frozenset[str]) -> str:

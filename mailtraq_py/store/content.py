@@ -31,6 +31,7 @@ from mailtraq_py.interfaces.store import ContentFacts, ContentRef, IContent
 
 from .database import Database
 from .disk import FULL
+from .sortkeys import sort_keys
 from .spool import Spool, SpoolFolder, outside_failure
 from .sql.content import (
     CHUNK_OCTETS,
@@ -171,12 +172,12 @@ class Content:
         """Where a content's file lies."""
         return content_path(self._root, content_id)
 
-    async def prepare(self, spool: Spool, facts: ContentFacts) -> tuple[Row, bytes | None]:
+    async def prepare(self, spool: Spool, facts: ContentFacts) -> tuple[Row, Row, bytes | None]:
         """
         Make a content ready for its operation; a large one is on disk under its final name when this returns.
 
         Returns:
-            its row, and its octets where they lie inline.
+            its rows of `contents` and `sort_keys`, and its octets where they lie inline.
 
         Raises:
             StorageFull, TemporaryFailure: it could not be stored.
@@ -196,6 +197,7 @@ class Content:
         else:
             place = PLACE_ROWS
             await self._keep_rows(spool, number)
+        subject = fold(facts.subject)
         row = (
             number,
             place,
@@ -210,18 +212,15 @@ class Content:
             facts.body_structure,
             facts.parts,
             facts.fields,
-            facts.sent,
             facts.sent_day,
-            fold(facts.subject),
+            subject,
             fold(facts.sender),
             fold(facts.to),
             fold(facts.cc),
-            facts.message_id,
-            facts.in_reply_to,
-            facts.references,
             thread_id(facts, number),
         )
-        return row, octets
+        ids = facts.message_id, facts.in_reply_to, facts.references
+        return row, sort_keys(number, facts.sent, subject, *ids), octets
 
     def unlink(self, content_ids: Iterable[int]) -> None:
         """Remove files whose rows are gone."""

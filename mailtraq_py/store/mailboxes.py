@@ -377,7 +377,7 @@ class Mailbox:
     async def thread(self, key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
         """See `IMailbox`."""
         rows = await self._rows(await self._found(key, now), ThreadedMessage._fields[1:])
-        return await self._shelf.workers.run(thread, list(map(ThreadedMessage._make, rows)), algorithm)
+        return await self._shelf.workers.run(thread, rows, algorithm)
 
     async def _found(self, key: SearchKey, now: float) -> UIDSet:
         """What to sort. Of everything nothing has to be looked for: the rows say what is there."""

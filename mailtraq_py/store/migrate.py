@@ -15,6 +15,7 @@ import apsw
 
 from mailtraq_py import __version__
 
+from .conversions import CONVERSIONS
 from .sqlite import Connections
 
 APPLICATION_ID = 0x4D545251  # "MTRQ"
@@ -106,6 +107,9 @@ def _step(connection: apsw.Connection, kind: str, number: int, script: str) -> N
     try:
         if int(connection.pragma("user_version")) < number:
             connection.execute(script)
+            convert = CONVERSIONS.get((kind, number))
+            if convert is not None:
+                convert(connection.cursor())
             if number == 1:
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 if kind == "main":

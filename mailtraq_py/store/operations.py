@@ -172,6 +172,7 @@ WRITES: dict[str, Callable[..., Written]] = {
         verify.recount_mailbox,
         verify.recount_references,
         verify.set_parts,
+        verify.set_sort_keys,
     )
 }
 

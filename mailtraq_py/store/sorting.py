@@ -11,7 +11,7 @@ from typing import Any
 
 from mailtraq_py.mail.addresslist import Allowance, parse_addresses
 from mailtraq_py.mail.header import field_values
-from mailtraq_py.mail.sorting import SortCriterion, SortKey, base_subject
+from mailtraq_py.mail.sorting import SortCriterion, SortKey
 
 from .content import fold
 from .sql.rows import Row
@@ -39,7 +39,7 @@ _KEYS: dict[SortKey, tuple[str, Callable[[Any], Any] | None]] = {
     SortKey.DATE: ("sent", None),
     SortKey.FROM: ("fields", _first_mailbox(b"from")),
     SortKey.SIZE: ("octets", None),
-    SortKey.SUBJECT: ("subject", lambda subject: base_subject(subject)[0]),
+    SortKey.SUBJECT: ("subject", None),
     SortKey.TO: ("fields", _first_mailbox(b"to")),
 }
 

@@ -29,10 +29,11 @@ from mailtraq_py.interfaces.failures import NoSuchMailbox, TemporaryFailure
 from mailtraq_py.mail import partmap
 from mailtraq_py.wire.imap.structure import describe
 
-from .content import Content
+from .content import Content, fold
 from .database import Database
 from .indexing import lost_text
 from .searchindex import IndexDamaged, IndexUnavailable, SearchIndexes
+from .sortkeys import sort_keys
 from .sql.content import PLACE_FILE, PLACE_ROWS
 from .sql.rows import Row
 
@@ -151,7 +152,7 @@ class Verification:
         self._note("contents", done)
 
     def _content(self, row: Row) -> Iterator[Damage]:
-        number, place, compression, octets, sha256, header_octets, parts, inline = row
+        number, place, compression, octets, sha256, header_octets, parts, inline, has_keys = row
         name = f"{number:016x}"
         try:
             if place == PLACE_FILE:
@@ -181,6 +182,11 @@ class Verification:
                 "the map of its MIME parts is damaged",
                 ("set_parts", number, facts.header_octets, facts.parts),
             )
+        elif not has_keys:
+            facts = describe(self._chunks(number, octets))
+            ids = facts.message_id, facts.in_reply_to, facts.references
+            keys = sort_keys(number, facts.sent, fold(facts.subject), *ids)
+            yield Damage("sort keys", name, "what SORT and THREAD need is not there", ("set_sort_keys", keys))
 
     def _references(self) -> Iterator[Damage]:
         self.progress("references", 0, 1)

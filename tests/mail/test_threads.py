@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, thread
+from mailtraq_py.mail.sorting import base_subject
+from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, thread, thread_keys
 
 
 def message(uid: int, subject: str = "", references: str = "", own: str = "", sent: int = 0) -> ThreadedMessage:
     """A message that is named after its UID and sent in the order of the UIDs."""
-    return ThreadedMessage(uid, sent or uid, subject, own or f"<{uid}>", "", references)
+    return ThreadedMessage(uid, sent or uid, *base_subject(subject), *thread_keys(own or f"<{uid}>", "", references))
 
 
 def threads(*messages: ThreadedMessage) -> list[tuple[int, int]]:
-    """By references."""
-    return [tuple(row) for row in thread(messages, ThreadAlgorithm.REFERENCES)]
+    """By references: levels and UIDs."""
+    return [row[:2] for row in thread(messages, ThreadAlgorithm.REFERENCES)]
 
 
 class OrderedSubjectTests(SynchronousTestCase):
@@ -31,7 +32,7 @@ class OrderedSubjectTests(SynchronousTestCase):
             ],
             ThreadAlgorithm.ORDEREDSUBJECT,
         )
-        self.assertEqual(rows, [(0, 3), (1, 1), (1, 4), (0, 2)])
+        self.assertEqual(rows, [(0, 3, 2), (1, 1, 0), (1, 4, 0), (0, 2, 0)])
 
 
 class ReferencesTests(SynchronousTestCase):
@@ -39,15 +40,18 @@ class ReferencesTests(SynchronousTestCase):
 
     def test_replies(self) -> None:
         """A chain, a fork, a message of its own."""
+        messages = [
+            message(1), message(2, references="<1>"), message(3, references="<1> <2>"), message(4, references="<1>"),
+            message(5),
+        ]  # fmt: skip
         self.assertEqual(
-            threads(message(1), message(2, references="<1>"), message(3, references="<1> <2>"),
-                    message(4, references="<1>"), message(5)),
-            [(0, 1), (1, 2), (2, 3), (1, 4), (0, 5)],
-        )  # fmt: skip
+            thread(messages, ThreadAlgorithm.REFERENCES), [(0, 1, 2), (1, 2, 1), (2, 3, 0), (1, 4, 0), (0, 5, 0)]
+        )
+        self.assertEqual(thread([], ThreadAlgorithm.REFERENCES), [])
 
     def test_in_reply_to(self) -> None:
         """Its first identifier counts where there are no References."""
-        reply = ThreadedMessage(2, 2, "", "<2>", "<1> <9>", "")
+        reply = ThreadedMessage(2, 2, "", False, *thread_keys("<2>", "<1> <9>", ""))
         self.assertEqual(threads(message(1), reply), [(0, 1), (1, 2)])
 
     def test_missing_parent(self) -> None:
@@ -101,7 +105,7 @@ class ReferencesTests(SynchronousTestCase):
         """A thread as deep as the mailbox is long, one as wide, and links that are broken again, in a moment."""
         count = 20_000
         deep = thread([message(n, references=f"<{n - 1}>") for n in range(1, count)], ThreadAlgorithm.REFERENCES)
-        self.assertEqual(deep[-1], (count - 2, count - 1))
+        self.assertEqual(deep[-1], (count - 2, count - 1, 0))
         backwards = [message(n, references=f"<{n + 1}>") for n in range(1, count)]
         self.assertEqual(len([row for row in thread(backwards, ThreadAlgorithm.REFERENCES) if row.uid]), count - 1)
         wide = [message(n, references=f"<x> <{n + 1}>") for n in range(1, count)]

@@ -41,6 +41,7 @@ ENTRY = Entry(
     (
         PreparedContent(
             (1, b"envelope", None, "subject \N{SNOWMAN}", 1 << 62),
+            (1, None, "subject", 0, 1 << 62, 0, b"12345678"),
             b"octets",
             6,
             (b"head",),

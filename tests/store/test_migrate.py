@@ -15,6 +15,7 @@ import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.interfaces.store import Column, NewMessage
+from mailtraq_py.mail.threads import ThreadedMessage, thread_keys
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import migrate as steps_of_room
 from mailtraq_py.store.immediate import run_now
@@ -25,6 +26,8 @@ from mailtraq_py.store.sql.recoverable import find_recoverable
 from mailtraq_py.store.sqlite import PAGE_OCTETS, Connections, LibraryTooOld, check_library
 from mailtraq_py.store.store import Store
 from mailtraq_py.wire.imap.structure import describe
+
+SORT_KEYS = ThreadedMessage._fields[1:]
 
 
 class MigrateTests(SynchronousTestCase):
@@ -100,6 +103,8 @@ class MigrateTests(SynchronousTestCase):
             rows = run_now(inbox.fetch(UIDSet(((1, 9),)), [Column.UID, Column.CONTENT], 9))
             self.assertEqual([row[0] for row in rows], [1, 2], f"schema {last}")
             self.assertEqual(run_now(store.content.read(rows[1][1])), b"A: b\r\n\r\n")
+            keys = store.database.read("fetch_rows", 3, [(1, 1)], SORT_KEYS, 1)
+            self.assertEqual(keys, [(1, 5, "lunch", 1, *thread_keys("<c>", "", "<a> <b>"))])
             self.assertEqual(list(store.verification().damages()), [], f"schema {last}")
             self.assertTrue(os.path.exists(f"{self.path}.before-{last + 1:04}"))
 
@@ -121,11 +126,11 @@ class MigrateTests(SynchronousTestCase):
             messages=2, unseen=2, octets=16, created=0,
         )  # fmt: skip
         empty = dict.fromkeys(("envelope", "body", "body_structure", "parts", "fields"), b"")
-        texts = ("subject", "sender", "to_text", "cc_text", "message_id", "in_reply_to", "reference_ids")
+        texts = ("sender", "to_text", "cc_text", "in_reply_to")
         add(
             "contents", id=5, refs=2, place=0, compression=0, key_id=0, octets=len(octets),
-            sha256=hashlib.sha256(octets).digest(), lines=2, header_octets=8, thread_id=5, **empty,
-            **dict.fromkeys(texts, ""),
+            sha256=hashlib.sha256(octets).digest(), lines=2, header_octets=8, thread_id=5, sent=5, subject="re: lunch",
+            message_id="<c>", reference_ids="<a> <b>", **empty, **dict.fromkeys(texts, ""),
         )  # fmt: skip
         add("content_octets", content_id=5, octets=octets)
         if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'content_shares'").get:
@@ -168,7 +173,7 @@ class MigrateTests(SynchronousTestCase):
         connections = self.open()
         self.assertEqual(connections.writer.pragma("user_version"), max(older))
         self.assertEqual(connections.writer.execute("SELECT count(*) FROM messages").get, 2)
-        self.assertGreater(connections.writer.execute("SELECT uid_validity FROM mailboxes").get, 9)
+        self.assertGreater(connections.writer.execute("SELECT uid_validity FROM mailboxes WHERE id = 3").get, 9)
         connections.close()
         self.assertRaises(NoRollback, plan_rollback, path, folder)
 

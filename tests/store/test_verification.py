@@ -121,6 +121,7 @@ class VerificationTests(StoreCase):
         """Rows of contents that are not there."""
         self.sql("INSERT INTO heads VALUES (99, 1, x'00')")
         self.sql("INSERT INTO content_octets VALUES (99, x'00')")
+        self.sql("INSERT INTO sort_keys VALUES (99, 1, '', 0, 1, 0, x'')")
         self.check("stray")
 
     def test_orphan_files(self) -> None:
@@ -167,6 +168,13 @@ class VerificationTests(StoreCase):
             self.sql("UPDATE contents SET parts = ? WHERE parts <> x''", broken)
             self.check("parts")
             self.assertEqual(self.sql("SELECT parts FROM contents WHERE parts <> x''"), [before])
+
+    def test_sort_keys(self) -> None:
+        """What SORT and THREAD need is made anew from the octets."""
+        before = self.sql("SELECT * FROM sort_keys")
+        self.sql("DELETE FROM sort_keys")
+        self.check("sort keys")
+        self.assertEqual(self.sql("SELECT * FROM sort_keys"), before)
 
     def test_messages(self) -> None:
         """Another size, a head that is gone, a content that is gone."""

@@ -48,9 +48,12 @@ async def thread(dialogue: Dialogue, command: commands.Thread) -> None:
     rows = await selection.mailbox.thread(
         _among_known(dialogue, command.key), command.algorithm, dialogue.around.now()
     )
-    numbers = selection.view.numbers_of([row.uid for row in rows])
-    found = rows if command.by_uid else list(zip([row.level for row in rows], numbers, strict=True))
-    dialogue.core.send(responses.threads(found))
+    if command.by_uid or not rows:
+        dialogue.core.send(responses.threads(rows))
+    else:
+        levels, uids, answers = zip(*rows, strict=True)
+        numbers = selection.view.numbers_of(uids)
+        dialogue.core.send(responses.threads(zip(levels, numbers, answers, strict=True)))
     await dialogue.done("threaded", expunges=command.by_uid)
 
 

@@ -150,12 +150,11 @@ class Numbers:
         return int(cursor.fetchall()[0][0]) - size
 
 
-class PostgresCursor(SharedCursor):
-    """What functions in sql/ are given."""
+class LinkCursor:
+    """A cursor that takes SQLite's statements."""
 
-    def __init__(self, link: Link, numbers: Numbers) -> None:
+    def __init__(self, link: Link) -> None:
         self._cursor = link.cursor(binary=True)
-        self._numbers = numbers
 
     def execute(self, text: str, bindings: Sequence[object] = (), /) -> object:
         """See `Cursor`. NUL is no character of PostgreSQL's texts: U+FFFD stands for it."""
@@ -170,6 +169,14 @@ class PostgresCursor(SharedCursor):
     def fetchall(self) -> list[Any]:
         """See `Cursor`."""
         return self._cursor.fetchall() if self._cursor.description else []
+
+
+class PostgresCursor(LinkCursor, SharedCursor):
+    """What functions in sql/ are given."""
+
+    def __init__(self, link: Link, numbers: Numbers) -> None:
+        super().__init__(link)
+        self._numbers = numbers
 
     def take_numbers(self, name: str, count: int) -> int:
         """See `SharedCursor`."""

@@ -14,9 +14,10 @@ import psycopg
 
 from mailtraq_py import __version__
 
+from ..conversions import CONVERSIONS
 from ..migrate import SCHEMA, StoreRefused, read_steps
 from .dialect import schema as translated
-from .link import Link
+from .link import Link, LinkCursor
 
 KINDS = ("main", "recent")
 
@@ -84,6 +85,9 @@ def _steps(link: Link, kind: str, shown: str) -> int:
         addition = SCHEMA / f"{kind}_{number:04}.postgres.sql"
         if addition.exists():
             link.execute(addition.read_bytes())
+        convert = CONVERSIONS.get((kind, number))
+        if convert is not None:
+            convert(LinkCursor(link))
         if (kind, number) == ("main", 1):
             # See the same place for SQLite: UIDVALIDITYs begin above those of an earlier store of the same users.
             link.execute("INSERT INTO counters (name, next) VALUES ('uid_validity', $1)", (int(time.time()),))

@@ -55,9 +55,13 @@ class QueueRow(NamedTuple):
 
 
 class PreparedContent(NamedTuple):
-    """A content as rows. `octets` is None where they lie in a file already; `heads` are numbered from 1."""
+    """
+    A content as rows, of `contents` and of `sort_keys`. `octets` is None where they lie in a file already; `heads` are
+    numbered from 1.
+    """
 
     row: Row
+    keys: Row
     octets: bytes | None
     content_octets: int
     heads: tuple[bytes, ...]
@@ -91,6 +95,7 @@ Place = tuple[int, int, int, int]  # account, mailbox, UID, UIDVALIDITY
 @dataclass(slots=True)
 class _Batch:
     contents: list[Row] = field(default_factory=list)
+    keys: list[Row] = field(default_factory=list)
     octets: list[Row] = field(default_factory=list)
     heads: list[Row] = field(default_factory=list)
     shares: list[Row] = field(default_factory=list)
@@ -154,6 +159,7 @@ def _note(entry: Entry, ledger: Ledger, batch: _Batch) -> tuple[Place, ...]:
     turn = iter(targets)
     for content in entry.contents:
         batch.contents.append(content.row)
+        batch.keys.append(content.keys)
         if content.octets is not None:
             batch.octets.append((content.id, content.octets))
         references = len(content.copies) + len(content.outgoing)
@@ -215,7 +221,7 @@ def _targets(entry: Entry, ledger: Ledger) -> list[MailboxCounters]:
 
 
 def _write(cursor: Cursor, ledger: Ledger, batch: _Batch) -> tuple[Change, ...]:
-    insert_contents(cursor, batch.contents, batch.octets, batch.heads, batch.shares)
+    insert_contents(cursor, batch.contents, batch.keys, batch.octets, batch.heads, batch.shares)
     insert(cursor, "messages", MESSAGE_COLUMNS, batch.messages)
     insert(cursor, "acceptances (id, received, delivered, trace)", 4, batch.acceptances)
     changes: tuple[Change, ...] = ledger.write()

@@ -18,22 +18,30 @@ CHUNK_OCTETS = 256 * 1024
 COMPRESSION_NONE = 0
 COMPRESSION_ZSTD = 1
 
-CONTENT_COLUMNS = 23
+CONTENT_COLUMNS = 19
+SORT_KEY_COLUMNS = 7
 
 
 def insert_contents(
-    cursor: Cursor, rows: Sequence[Row], octets: Sequence[Row], heads: Sequence[Row], shares: Sequence[Row]
+    cursor: Cursor,
+    rows: Sequence[Row],
+    keys: Sequence[Row],
+    octets: Sequence[Row],
+    heads: Sequence[Row],
+    shares: Sequence[Row],
 ) -> None:
     """
     Insert new contents.
 
     Args:
         rows: whole rows of `contents`.
+        keys: whole rows of `sort_keys`, one for each.
         octets: (content id, octets) of those that lie inline.
         heads: (content id, number, head).
         shares: (content id, references beyond the first) of those that have such.
     """
     insert(cursor, "contents", CONTENT_COLUMNS, rows)
+    insert(cursor, "sort_keys", SORT_KEY_COLUMNS, keys)
     insert(cursor, "content_octets", 2, octets)
     insert(cursor, "heads", 3, heads)
     insert(cursor, "content_shares", 2, shares)
@@ -68,6 +76,7 @@ def release(cursor: Cursor, content_ids: Iterable[int]) -> tuple[int, ...]:
     insert(cursor, "content_shares", 2, [(content_id, further) for content_id, further in left.items() if further > 0])
     ended = [content_id for content_id in counts if left.get(content_id, -1) < 0]
     rows = where_in(cursor, "DELETE FROM contents WHERE id IN {keys} RETURNING id, place", ended)
+    where_in(cursor, "DELETE FROM sort_keys WHERE content_id IN {keys}", ended)
     where_in(cursor, "DELETE FROM content_octets WHERE content_id IN {keys}", ended)
     where_in(cursor, "DELETE FROM heads WHERE content_id IN {keys}", ended)
     in_rows = [content_id for content_id, place in rows if place == PLACE_ROWS]

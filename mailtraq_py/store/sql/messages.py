@@ -38,16 +38,17 @@ _EXPRESSIONS = {
     "parts": "c.parts",
     "email_id": "m.content_id, m.head",
     "thread_id": "c.thread_id",
-    "sent": "coalesce(c.sent, m.internal_date)",
-    "subject": "c.subject",
-    "message_id": "c.message_id",
-    "in_reply_to": "c.in_reply_to",
-    "references": "c.reference_ids",
+    "sent": "coalesce(k.sent, m.internal_date)",
+    "subject": "k.subject",
+    "is_reply": "k.is_reply",
+    "message_key": "k.message_key",
+    "parent_key": "k.parent_key",
+    "ancestor_keys": "k.ancestor_keys",
 }
 _OF_CONTENT = {
     "content", "envelope", "body", "body_structure", "header_octets", "fields", "parts", "thread_id",
-    "sent", "subject", "message_id", "in_reply_to", "references",
 }  # fmt: skip
+_OF_SORT_KEYS = {"sent", "subject", "is_reply", "message_key", "parent_key", "ancestor_keys"}
 
 _STATES = "SELECT uid, mod_seq, flags, keywords FROM messages WHERE mailbox_id = ?"
 
@@ -405,6 +406,8 @@ def _selection(columns: tuple[str, ...]) -> str:
     selection = f"SELECT {', '.join(expressions)} FROM messages m"
     if not _OF_CONTENT.isdisjoint(columns):
         selection += " JOIN contents c ON c.id = m.content_id"
+    if not _OF_SORT_KEYS.isdisjoint(columns):
+        selection += " JOIN sort_keys k ON k.content_id = m.content_id"
     if "content" in columns:
         selection += " LEFT JOIN heads h ON h.content_id = m.content_id AND h.number = m.head"
         selection += f" LEFT JOIN content_octets o ON o.content_id = m.content_id AND {_IS_SMALL}"

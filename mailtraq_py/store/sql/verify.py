@@ -11,7 +11,7 @@ from mailtraq_py.interfaces.failures import NoSuchMailbox
 from mailtraq_py.mail.changes import MailboxChanged
 from mailtraq_py.mail.uidset import UIDSet
 
-from .content import release
+from .content import SORT_KEY_COLUMNS, release
 from .ledger import DELETED_BIT, SEEN_BIT
 from .rows import Cursor, Row, SharedCursor, Written, every, insert, lock_rows, one
 
@@ -42,7 +42,7 @@ _OF_NO_RUN = (
     "NOT EXISTS (SELECT 1 FROM deletions d WHERE d.mailbox_id = m.mailbox_id AND m.uid BETWEEN d.low AND d.high)"
 )
 
-_HANGERS_ON = ("content_octets", "heads", "content_shares")  # content_chunks come before their content
+_HANGERS_ON = ("content_octets", "heads", "content_shares", "sort_keys")  # content_chunks come before their content
 
 
 # --- questions -------------------------------------------------------------------------------------------------
@@ -66,11 +66,15 @@ def count_contents(cursor: Cursor) -> int:
 
 
 def contents_after(cursor: Cursor, after: int, limit: int) -> list[Row]:
-    """(id, place, compression, octets, SHA-256, header octets, parts, inline octets or None) by rising id."""
+    """
+    (id, place, compression, octets, SHA-256, header octets, parts, inline octets or None, whether it has sort keys) by
+    rising id.
+    """
     return every(
         cursor,
-        "SELECT c.id, c.place, c.compression, c.octets, c.sha256, c.header_octets, c.parts, o.octets FROM contents c"
-        " LEFT JOIN content_octets o ON o.content_id = c.id WHERE c.id > ? ORDER BY c.id LIMIT ?",
+        "SELECT c.id, c.place, c.compression, c.octets, c.sha256, c.header_octets, c.parts, o.octets,"
+        " k.content_id IS NOT NULL FROM contents c LEFT JOIN content_octets o ON o.content_id = c.id"
+        " LEFT JOIN sort_keys k ON k.content_id = c.id WHERE c.id > ? ORDER BY c.id LIMIT ?",
         (after, limit),
     )
 
@@ -337,4 +341,13 @@ def raise_counter(cursor: Cursor, name: str, above: int) -> Written:
 def set_parts(cursor: Cursor, content_id: int, header_octets: int, parts: bytes) -> Written:
     """Give a content its map of MIME parts anew."""
     cursor.execute("UPDATE contents SET header_octets = ?, parts = ? WHERE id = ?", (header_octets, parts, content_id))
+    return Written()
+
+
+def set_sort_keys(cursor: Cursor, keys: Row) -> Written:
+    """Give a content its row of `sort_keys` anew, if it is still there."""
+    lock_rows(cursor, "contents", "id", [keys[0]])
+    cursor.execute("DELETE FROM sort_keys WHERE content_id = ?", (keys[0],))
+    if one(cursor, "SELECT 1 FROM contents WHERE id = ?", (keys[0],)) is not None:
+        insert(cursor, "sort_keys", SORT_KEY_COLUMNS, [keys])
     return Written()

@@ -210,46 +210,32 @@ def sort(numbers: Iterable[int], mod_seq: int = 0) -> bytes:
     return " ".join(("* SORT", *words)).encode("ascii") + CRLF
 
 
-def threads(rows: Sequence[tuple[int, int]]) -> bytes:
+def threads(rows: Iterable[tuple[int, int, int]]) -> bytes:
     """
     `* THREAD (2)(3 6 (4 23)(44 7 96))`
 
     Args:
-        rows: (level, number), each followed by what lies beneath it; the number is 0 where nothing is to be named.
+        rows: (level, number, how many rows lie right beneath), each followed by what lies beneath it; the number is 0
+            where nothing is to be named.
 
     RFC 5256 4
     """
-    if not rows:
-        return b"* THREAD\r\n"
-    counts = _children_counts(rows)
-    pieces = ["* THREAD "]
-    # For each level that is open: whether it has a parenthesis of its own.
-    opened: list[bool] = []
-    parents: list[int] = []
-    for place, (level, number) in enumerate(rows):
-        while len(opened) > level:
-            parents.pop()
-            if opened.pop():
+    pieces: list[str] = []
+    # Levels of the parentheses that are open.
+    opened: list[int] = []
+    above = 0
+    for level, number, beneath in rows:
+        if above == 1:
+            # The only one beneath the row before it.
+            pieces.append(f" {number}")
+        else:
+            while opened and opened[-1] >= level:
+                opened.pop()
                 pieces.append(")")
-        alone = level > 0 and counts[parents[-1]] == 1
-        opened.append(not alone)
-        parents.append(place)
-        pieces.append(" " if alone else "(")
-        if number:
-            pieces.append(str(number))
-            if counts[place] > 1:
-                pieces.append(" ")
-    pieces.extend(")" for own in opened if own)
-    return "".join(pieces).encode("ascii") + CRLF
-
-
-def _children_counts(rows: Sequence[tuple[int, int]]) -> list[int]:
-    """How many rows lie right beneath each."""
-    counts = [0] * len(rows)
-    parents: list[int] = []
-    for place, (level, _) in enumerate(rows):
-        del parents[level:]
-        if parents:
-            counts[parents[-1]] += 1
-        parents.append(place)
-    return counts
+            opened.append(level)
+            pieces.append(f"({number}" if number else "(")
+        if beneath > 1 and number:
+            pieces.append(" ")
+        above = beneath
+    pieces.append(")" * len(opened))
+    return ("* THREAD " + "".join(pieces)).rstrip().encode("ascii") + CRLF

@@ -235,14 +235,17 @@ class ThreadResponseTests(SynchronousTestCase):
     def test_examples(self) -> None:
         """The RFC's two, and nothing."""
         for rows, printed in (
-            ([(0, 2), (0, 3), (1, 6), (2, 4), (3, 23), (2, 44), (3, 7), (4, 96)], b"(2)(3 6 (4 23)(44 7 96))"),
-            ([(0, 0), (1, 3), (1, 5)], b"((3)(5))"),
-            ([(0, 196), (1, 197), (1, 198), (0, 199)], b"(196 (197)(198))(199)"),
+            (
+                [(0, 2, 0), (0, 3, 1), (1, 6, 2), (2, 4, 1), (3, 23, 0), (2, 44, 1), (3, 7, 1), (4, 96, 0)],
+                b"(2)(3 6 (4 23)(44 7 96))",
+            ),
+            ([(0, 0, 2), (1, 3, 0), (1, 5, 0)], b"((3)(5))"),
+            ([(0, 196, 2), (1, 197, 0), (1, 198, 0), (0, 199, 0)], b"(196 (197)(198))(199)"),
         ):
             self.assertEqual(responses.threads(rows), b"* THREAD " + printed + b"\r\n")
         self.assertEqual(responses.threads([]), b"* THREAD\r\n")
 
     def test_deep(self) -> None:
         """As deep as a mailbox is long."""
-        printed = responses.threads([(level, level + 1) for level in range(100_000)])
+        printed = responses.threads([(level, level + 1, int(level < 99_999)) for level in range(100_000)])
         self.assertTrue(printed.endswith(b" 99999 100000)\r\n"))
