@@ -135,8 +135,9 @@ def _link(columns: _Columns) -> list[int]:
     answered = bytearray(count)
 
     def find(key: int) -> int:
-        node = nodes.setdefault(key, len(parents))
-        if node == len(parents):
+        node = nodes.get(key)
+        if node is None:
+            node = nodes[key] = len(parents)
             parents.append(-1)
             answered.append(0)
         return node
@@ -158,12 +159,11 @@ def _link(columns: _Columns) -> list[int]:
         parents[child] = parent
         answered[parent] = 1
 
-    for place, parent_key in enumerate(columns.parent_keys):
+    for place, (parent_key, ancestors) in enumerate(zip(columns.parent_keys, columns.ancestor_keys, strict=True)):
         if not parent_key:
             parents[place] = -1
             continue
         parent = find(parent_key)
-        ancestors = columns.ancestor_keys[place]
         if ancestors:
             before = -1
             for key in _unpack(ancestors):
@@ -173,8 +173,12 @@ def _link(columns: _Columns) -> list[int]:
                 before = ancestor
             if parents[parent] < 0:
                 adopt(before, parent)
-        parents[place] = -1
-        adopt(parent, place)
+        if answered[place] or parent == place:
+            parents[place] = -1
+            adopt(parent, place)
+        else:
+            parents[place] = parent
+            answered[parent] = 1
     return parents
 
 
@@ -296,7 +300,8 @@ class _Forest:
                         break
                     answers.append(len(children))
                     level += 1
-                    waiting.extend([(level, child) for child in reversed(children[1:])])
-                    node = children[0]
+                    node, *others = children
+                    if others:
+                        waiting.extend([(level, child) for child in reversed(others)])
         uids = (*self._columns.uids, *[0] * (self._nodes - self._count))
         return list(map(_make_row, zip(levels, map(uids.__getitem__, order), answers, strict=True)))
