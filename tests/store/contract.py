@@ -48,6 +48,7 @@ from mailtraq_py.mail.search import (
     UIDs,
 )
 from mailtraq_py.mail.uidset import UIDSet
+from mailtraq_py.store import mailboxes
 from mailtraq_py.store.administration import AlreadyExists, NotFound, Refused
 from mailtraq_py.store.mailboxes import Mailbox, Mailboxes
 from mailtraq_py.store.spool import INLINE_MAX_OCTETS
@@ -416,6 +417,28 @@ class MailboxContract(StoreCase):
         )
         status = await self.boxes.status("INBOX")
         self.assertEqual((status.unseen, status.deleted), (2, 1))
+
+    async def test_store_in_slices(self) -> None:
+        """However many go into a slice, with gaps, alike or not: all are changed once, and told as they are."""
+        self.patch(mailboxes, "_STORE_SLICE", 1)
+        inbox = await self.fill(14)
+        await inbox.remove(uids(3, *range(6, 12)))
+        left = [1, 2, 4, 5, 12, 13, 14]
+        since = (await self.boxes.status("INBOX")).highest_mod_seq
+        for numbers, flag in (((4, 12, 13), SEEN), (range(1, 15), FLAGGED), (range(1, 15), SEEN), ((14,), "$Work")):
+            stored = await inbox.store(uids(*numbers), StoreOperation.ADD, frozenset({flag}))
+            expected = [uid for uid in left if uid in numbers]
+            self.assertEqual([state.uid for state in stored.states], expected)
+            self.assertEqual(stored.states, tuple(await inbox.states(uids(*numbers))))
+            self.assertTrue(all(flag in state.flags for state in stored.states))
+        status = await self.boxes.status("INBOX")
+        self.assertEqual((status.unseen, status.messages), (0, 7))
+        stored = await inbox.store(EVERY, StoreOperation.REPLACE, frozenset(), since)
+        self.assertEqual((list(stored.modified), list(stored.states)), (left, []))
+        await inbox.store(EVERY, StoreOperation.REPLACE, frozenset({DELETED, "$Work"}))
+        self.assertEqual({state.flags for state in await inbox.states(EVERY)}, {frozenset({DELETED, "$Work"})})
+        status = await self.boxes.status("INBOX")
+        self.assertEqual((status.unseen, status.deleted), (7, 7))
 
     async def test_unchanged_since(self) -> None:
         """Messages that changed after UNCHANGEDSINCE stay as they are and are named (RFC 7162 3.1.3)."""
