@@ -19,7 +19,7 @@ from mailtraq_py.mail.changes import Change, MailboxDelta, MessageState, StateRu
 from mailtraq_py.mail.flags import StoreOperation
 from mailtraq_py.mail.search import SearchKey
 from mailtraq_py.mail.sorting import SortCriterion
-from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadRow
+from mailtraq_py.mail.threads import ThreadAlgorithm, Threads
 from mailtraq_py.mail.uidset import UIDSet
 
 from .policy import RecentLogin
@@ -390,7 +390,7 @@ class IMailbox(Interface):
     async def sort(key: SearchKey, criteria: Sequence[SortCriterion], now: float) -> list[int]:
         """UIDs that match, sorted (RFC 5256 3)."""
 
-    async def thread(key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
+    async def thread(key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> Threads:
         """Messages that match in their threads (RFC 5256 3)."""
 
 

@@ -7,7 +7,7 @@ is stored.
 
 A node is a number, too: that of a message's place, from 0; dummies, for what is only named or was made to hold
 siblings together, follow behind. Columns are lists by node. A tree may be as deep as a mailbox is long, so nothing
-recurses, and trees leave here as rows in the order in which they are printed.
+recurses, and trees leave here in the order in which they are printed.
 
 RFC 5256 3 (THREAD)
 """
@@ -17,10 +17,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # To link a message that has answers already under one that lies deeper than this would take too long to check.
 DEPTH_CHECKED = 200
@@ -50,14 +49,15 @@ class ThreadedMessage(NamedTuple):
     ancestor_keys: bytes
 
 
-class ThreadRow(NamedTuple):
+class Threads(NamedTuple):
     """
-    A message, how deep in its thread it is, 0 at the top, and how many answer it. UID 0 is a parent that is not there.
+    Rows by columns: a message, how deep in its thread it is, 0 at the top, and how many answer it. UID 0 is a parent
+    that is not there. Every row is followed by what answers it.
     """
 
-    level: int
-    uid: int
-    answers: int
+    levels: Sequence[int]
+    uids: Sequence[int]
+    answers: Sequence[int]
 
 
 class _Columns(NamedTuple):
@@ -70,10 +70,6 @@ class _Columns(NamedTuple):
     message_keys: Sequence[int]
     parent_keys: Sequence[int]
     ancestor_keys: Sequence[bytes]
-
-
-# As ThreadRow._make does it, but without a step of the interpreter for each.
-_make_row: Callable[[Iterable[Any]], ThreadRow] = partial(tuple.__new__, ThreadRow)
 
 
 def thread_keys(message_id: str, in_reply_to: str, references: str) -> tuple[int, int, bytes]:
@@ -104,25 +100,29 @@ def _unpack(keys: bytes) -> tuple[int, ...]:
     return struct.unpack(f">{len(keys) // _KEY_OCTETS}Q", keys)
 
 
-def thread(messages: Sequence[ThreadedMessage], algorithm: ThreadAlgorithm) -> list[ThreadRow]:
-    """Threads of messages in rising UID order; every row is followed by what answers it."""
+def thread(messages: Sequence[ThreadedMessage], algorithm: ThreadAlgorithm) -> Threads:
+    """Threads of messages in rising UID order."""
     if not messages:
-        return []
+        return Threads((), (), ())
     columns = _Columns._make(zip(*messages, strict=True))
     if algorithm is ThreadAlgorithm.ORDEREDSUBJECT:
         return _by_subject(columns)
-    return _Forest(columns).rows()
+    return _Forest(columns).printed()
 
 
-def _by_subject(columns: _Columns) -> list[ThreadRow]:
+def _by_subject(columns: _Columns) -> Threads:
     groups: dict[str, list[tuple[int, int]]] = {}
     for subject, *when in zip(columns.subjects, columns.sent, columns.uids, strict=True):
         groups.setdefault(subject, []).append((when[0], when[1]))
-    rows: list[ThreadRow] = []
-    for (_, first), *others in sorted(map(sorted, groups.values())):
-        rows.append(ThreadRow(0, first, len(others)))
-        rows.extend(ThreadRow(1, uid, 0) for _, uid in others)
-    return rows
+    levels: list[int] = []
+    uids: list[int] = []
+    answers: list[int] = []
+    for group in sorted(map(sorted, groups.values())):
+        others = len(group) - 1
+        levels += [0, *[1] * others]
+        uids += [uid for _, uid in group]
+        answers += [others, *[0] * others]
+    return Threads(levels, uids, answers)
 
 
 def _link(columns: _Columns) -> list[int]:
@@ -281,8 +281,8 @@ class _Forest:
         first, sent = self._first, self._columns.sent
         self._roots.sort(key=lambda node: (sent[first(node)], first(node)))
 
-    def rows(self) -> list[ThreadRow]:
-        """The trees as rows."""
+    def printed(self) -> Threads:
+        """The trees in the order in which they are printed."""
         levels: list[int] = []
         order: list[int] = []
         answers: list[int] = []
@@ -304,4 +304,4 @@ class _Forest:
                     if others:
                         waiting.extend([(level, child) for child in reversed(others)])
         uids = (*self._columns.uids, *[0] * (self._nodes - self._count))
-        return list(map(_make_row, zip(levels, map(uids.__getitem__, order), answers, strict=True)))
+        return Threads(levels, list(map(uids.__getitem__, order)), answers)

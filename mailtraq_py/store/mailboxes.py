@@ -38,7 +38,7 @@ from mailtraq_py.mail.flags import StoreOperation, bits, from_bits, keywords
 from mailtraq_py.mail.mailbox import INBOX, SEPARATOR, SPECIAL_USES, canonical_name
 from mailtraq_py.mail.search import All, And, SearchKey, UIDs
 from mailtraq_py.mail.sorting import SortCriterion
-from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, ThreadRow, thread
+from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, Threads, thread
 from mailtraq_py.mail.uidset import UIDSet
 
 from .acceptance import Batch
@@ -374,7 +374,7 @@ class Mailbox:
         rows = await self._rows(await self._found(key, now), sort_columns(criteria))
         return await self._shelf.workers.run(sort_rows, rows, criteria)
 
-    async def thread(self, key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> list[ThreadRow]:
+    async def thread(self, key: SearchKey, algorithm: ThreadAlgorithm, now: float) -> Threads:
         """See `IMailbox`."""
         rows = await self._rows(await self._found(key, now), ThreadedMessage._fields[1:])
         return await self._shelf.workers.run(thread, rows, algorithm)

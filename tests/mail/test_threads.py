@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.mail.sorting import base_subject
-from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, thread, thread_keys
+from mailtraq_py.mail.threads import ThreadAlgorithm, ThreadedMessage, Threads, thread, thread_keys
 
 
 def message(uid: int, subject: str = "", references: str = "", own: str = "", sent: int = 0) -> ThreadedMessage:
@@ -15,7 +15,8 @@ def message(uid: int, subject: str = "", references: str = "", own: str = "", se
 
 def threads(*messages: ThreadedMessage) -> list[tuple[int, int]]:
     """By references: levels and UIDs."""
-    return [row[:2] for row in thread(messages, ThreadAlgorithm.REFERENCES)]
+    found = thread(messages, ThreadAlgorithm.REFERENCES)
+    return list(zip(found.levels, found.uids, strict=True))
 
 
 class OrderedSubjectTests(SynchronousTestCase):
@@ -23,7 +24,7 @@ class OrderedSubjectTests(SynchronousTestCase):
 
     def test_groups(self) -> None:
         """By base subject; the first by date is the parent; threads by their first."""
-        rows = thread(
+        found = thread(
             [
                 message(1, "lunch", sent=50),
                 message(2, "dinner", sent=20),
@@ -32,7 +33,7 @@ class OrderedSubjectTests(SynchronousTestCase):
             ],
             ThreadAlgorithm.ORDEREDSUBJECT,
         )
-        self.assertEqual(rows, [(0, 3, 2), (1, 1, 0), (1, 4, 0), (0, 2, 0)])
+        self.assertEqual(found, Threads([0, 1, 1, 0], [3, 1, 4, 2], [2, 0, 0, 0]))
 
 
 class ReferencesTests(SynchronousTestCase):
@@ -44,10 +45,9 @@ class ReferencesTests(SynchronousTestCase):
             message(1), message(2, references="<1>"), message(3, references="<1> <2>"), message(4, references="<1>"),
             message(5),
         ]  # fmt: skip
-        self.assertEqual(
-            thread(messages, ThreadAlgorithm.REFERENCES), [(0, 1, 2), (1, 2, 1), (2, 3, 0), (1, 4, 0), (0, 5, 0)]
-        )
-        self.assertEqual(thread([], ThreadAlgorithm.REFERENCES), [])
+        found = thread(messages, ThreadAlgorithm.REFERENCES)
+        self.assertEqual(found, Threads([0, 1, 2, 1, 0], [1, 2, 3, 4, 5], [2, 1, 0, 0, 0]))
+        self.assertEqual(thread([], ThreadAlgorithm.REFERENCES), Threads((), (), ()))
 
     def test_in_reply_to(self) -> None:
         """Its first identifier counts where there are no References."""
@@ -104,9 +104,9 @@ class ReferencesTests(SynchronousTestCase):
     def test_deep_and_wide(self) -> None:
         """A thread as deep as the mailbox is long, one as wide, and links that are broken again, in a moment."""
         count = 20_000
-        deep = thread([message(n, references=f"<{n - 1}>") for n in range(1, count)], ThreadAlgorithm.REFERENCES)
-        self.assertEqual(deep[-1], (count - 2, count - 1, 0))
+        deep = threads(*[message(n, references=f"<{n - 1}>") for n in range(1, count)])
+        self.assertEqual(deep[-1], (count - 2, count - 1))
         backwards = [message(n, references=f"<{n + 1}>") for n in range(1, count)]
-        self.assertEqual(len([row for row in thread(backwards, ThreadAlgorithm.REFERENCES) if row.uid]), count - 1)
+        self.assertEqual(len([uid for _, uid in threads(*backwards) if uid]), count - 1)
         wide = [message(n, references=f"<x> <{n + 1}>") for n in range(1, count)]
-        self.assertEqual(len([row for row in thread(wide, ThreadAlgorithm.REFERENCES) if row.uid]), count - 1)
+        self.assertEqual(len([uid for _, uid in threads(*wide) if uid]), count - 1)

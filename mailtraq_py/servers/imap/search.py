@@ -45,15 +45,11 @@ async def thread(dialogue: Dialogue, command: commands.Thread) -> None:
     selection = dialogue.selected
     if command.tells_mod_seq:
         dialogue.enable_condstore()
-    rows = await selection.mailbox.thread(
+    found = await selection.mailbox.thread(
         _among_known(dialogue, command.key), command.algorithm, dialogue.around.now()
     )
-    if command.by_uid or not rows:
-        dialogue.core.send(responses.threads(rows))
-    else:
-        levels, uids, answers = zip(*rows, strict=True)
-        numbers = selection.view.numbers_of(uids)
-        dialogue.core.send(responses.threads(zip(levels, numbers, answers, strict=True)))
+    numbers = found.uids if command.by_uid else selection.view.numbers_of(found.uids)
+    dialogue.core.send(responses.threads(zip(found.levels, numbers, found.answers, strict=True)))
     await dialogue.done("threaded", expunges=command.by_uid)
 
 
