@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from mailtraq_py.interfaces.failures import TemporaryFailure
 
 from .hashing import NOBODYS_HASH, check_hash
+from .heap import QuietHeap
 from .workers import Workers
 
 MAX_WAITING = 2000
@@ -89,10 +90,12 @@ class Passwords:
         workers: threads.
         size: how many checks run at once; the processes of a host share its cores.
         monotonic: a clock that never goes back, seconds.
+        heap: where their memory is.
     """
 
-    def __init__(self, workers: Workers, size: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, workers: Workers, size: int, monotonic: Callable[[], float], heap: QuietHeap) -> None:
         self._turns = FairTurns(workers, size)
+        self._heap = heap
         self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[tuple[int, str], tuple[bytes, float]] = OrderedDict()
@@ -114,16 +117,21 @@ class Passwords:
             TemporaryFailure: too many wait.
         """
         if account is None:
-            await self._turns.run(client, lambda: check_hash(password or b"\0", NOBODYS_HASH))
+            await self._hash(client, password or b"\0", NOBODYS_HASH)
             return False, None, False
         account_id, number, hashed = account
         digest = hmac.digest(self._key, b"%d %d " % (account_id, number) + password, "sha256")
         if self._is_remembered((account_id, client), digest):
             return True, None, True
-        right, upgraded = await self._turns.run(client, lambda: check_hash(password, hashed))
+        right, upgraded = await self._hash(client, password, hashed)
         if right:
             self._remember((account_id, client), digest)
         return right, upgraded, False
+
+    async def _hash(self, client: str, password: bytes, hashed: str) -> tuple[bool, str | None]:
+        checked: tuple[bool, str | None] = await self._turns.run(client, lambda: check_hash(password, hashed))
+        self._heap.used()
+        return checked
 
     def _is_remembered(self, key: tuple[int, str], digest: bytes) -> bool:
         known = self._right.get(key)

@@ -35,6 +35,7 @@ from .deleted import Deleted, DeletedSettings
 from .directory import Directory
 from .disk import Disk
 from .failures import Failures
+from .heap import QuietHeap, share_one_heap
 from .hub import ChangeHub, Notices
 from .immediate import ImmediateDatabase
 from .logins import RecentLoginRows
@@ -137,6 +138,7 @@ class Store:
         self._deleted_settings = deleted
         self._workers: list[Workers] = []
         self._databases: list[Database] = []
+        self._heap: QuietHeap | None = None
         self._upkeep = Rounds(self._begin_keeping_up)
         self._keeping_up: Deferred[None] = succeed(None)
         self._notices: Notices | None = None
@@ -167,10 +169,13 @@ class Store:
             LibraryTooOld: the SQLite library has a bug that corrupts databases.
         """
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._reactor is not None:
+            share_one_heap()
         syncers = self._new_workers("store-sync", _SYNCERS)
         readers = self._new_workers("store-read", _READERS)
         checks = max(1, (os.cpu_count() or 1) // (self._peers.count if self._peers else 1))
         hashers = self._new_workers("store-hash", checks)
+        self._heap = QuietHeap(self._reactor, hashers)
         if self._peers is not None and not self._paths:
             self._peers.writer.close()
         elif self._peers is not None:
@@ -188,7 +193,7 @@ class Store:
         self.deleted = Deleted(self._main, self._data_dir, self._deleted_settings, self.clock, self._disk)
         self.acceptance = AcceptanceDesk(self._main, self.content, self.deleted, self.clock)
         self.queue = Queue(self._main, self.content, self.clock)
-        passwords = Passwords(hashers, checks, time.monotonic)
+        passwords = Passwords(hashers, checks, time.monotonic, self._heap)
         self.directory = Directory(self._main, passwords, self._default_domain, self._pause)
         self.recent_rows = RecentLoginRows(self._recent, self._main)
         self.failures = Failures(self._recent)
@@ -219,6 +224,8 @@ class Store:
         if self._notices is not None:
             self._notices.stop()
         self._upkeep.stop()
+        if self._heap is not None:
+            self._heap.stop()
         for workers in self._workers:
             workers.stop()
         for database in self._databases:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailtraq_py.interfaces.failures import TemporaryFailure
 from mailtraq_py.store import passwords
 from mailtraq_py.store.hashing import check_hash, hash_password
+from mailtraq_py.store.heap import QuietHeap
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.passwords import FairTurns, Passwords
 from mailtraq_py.store.workers import AtOnce
@@ -101,7 +102,7 @@ class PasswordsTests(SynchronousTestCase):
         self.now = 0.0
         self.hashed: list[bytes] = []
         self.patch(passwords, "check_hash", self.check_hash)
-        self.passwords = Passwords(AtOnce(), 1, lambda: self.now)
+        self.passwords = Passwords(AtOnce(), 1, lambda: self.now, QuietHeap(None, AtOnce()))
 
     def check_hash(self, password: bytes, hashed: str) -> tuple[bool, str | None]:
         """Right is "right"."""

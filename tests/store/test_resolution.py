@@ -13,6 +13,7 @@ from mailtraq_py.mail.domaintable import DomainTable
 from mailtraq_py.mail.envelope import ForwardPath
 from mailtraq_py.store.administration import AlreadyExists, NotFound, Refused
 from mailtraq_py.store.directory import Directory
+from mailtraq_py.store.heap import QuietHeap
 from mailtraq_py.store.immediate import run_now
 from mailtraq_py.store.passwords import Passwords
 from mailtraq_py.store.store import Store
@@ -245,7 +246,8 @@ class LongListTests(ResolutionCase):
 
         await self.admin.set_list("all@example.test")
         await self.admin.add_members("all@example.test", [f"x{number}@far.example" for number in range(2000)])
-        directory = Directory(self.store.database, Passwords(AtOnce(), 1, lambda: 0.0), pause=pause)
+        passwords = Passwords(AtOnce(), 1, lambda: 0.0, QuietHeap(None, AtOnce()))
+        directory = Directory(self.store.database, passwords, pause=pause)
         found = await directory.resolve(ForwardPath(parse_address("all@example.test")))
         assert isinstance(found, Expansion)
         self.assertEqual(len(found.members), 2000)
