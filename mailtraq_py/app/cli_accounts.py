@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import click
 
 from .cli_options import CommandGroup, Unusable, config_option, json_option, print_json, print_table
-from .cli_store import open_store
+from .cli_store import open_listings, open_store
 
 # --- domains -------------------------------------------------------------------------------------------------
 
@@ -44,8 +44,8 @@ def domain_add(name: str, alias_of: str | None, config: str | None) -> None:
 @config_option
 def domain_list(config: str | None, as_json: bool) -> None:
     """List the domains."""
-    with open_store(config) as store:
-        domains = store.run(store.administration.list_domains())
+    with open_listings(config) as store:
+        domains = store.run(store.listings.list_domains())
     if as_json:
         print_json(
             [{"name": each.name, "alias_of": each.alias_of or None, "accounts": each.accounts} for each in domains]
@@ -112,8 +112,8 @@ def account_add(
 @config_option
 def account_list(domain_name: str | None, config: str | None, as_json: bool) -> None:
     """List the accounts, of one domain or of all."""
-    with open_store(config) as store:
-        accounts = store.run(store.administration.list_accounts(domain_name))
+    with open_listings(config) as store:
+        accounts = store.run(store.listings.list_accounts(domain_name))
     if as_json:
         print_json(
             [
@@ -239,8 +239,8 @@ def alias_add(address: str, targets: tuple[str, ...], config: str | None) -> Non
 @config_option
 def alias_list(config: str | None, as_json: bool) -> None:
     """List the aliases."""
-    with open_store(config) as store:
-        aliases = store.run(store.administration.list_aliases())
+    with open_listings(config) as store:
+        aliases = store.run(store.listings.list_aliases())
     if as_json:
         print_json([{"address": each.address, "targets": list(each.targets)} for each in aliases])
     else:

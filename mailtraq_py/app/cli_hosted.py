@@ -10,12 +10,34 @@ from contextlib import ExitStack, contextmanager
 import apsw
 
 from mailtraq_py.interfaces.directory import IDirectory
-from mailtraq_py.store.glance import OtherSchema, glance
+from mailtraq_py.store.glance import Glance, OtherSchema, glance
 from mailtraq_py.store.migrate import StoreRefused
 from mailtraq_py.store.sqlite import LibraryTooOld
 
-from .location import SQLITE, Location, StoreUnusable
+from .location import Location, StoreUnusable
 from .nobody import NobodyHosted
+
+
+@contextmanager
+def glanced(location: Location) -> Iterator[Glance | None]:
+    """
+    A glance into the store; None where that is not enough: it is to be made or upgraded first, or no file.
+
+    Raises:
+        StoreUnusable: it cannot be opened.
+    """
+    found = None
+    with ExitStack() as opened:
+        if location.is_file and location.store_exists:
+            try:
+                found = opened.enter_context(glance(location.store_url.partition(":")[2]))
+            except OtherSchema:
+                pass
+            except (StoreRefused, LibraryTooOld) as error:
+                raise StoreUnusable(str(error)) from None
+            except apsw.Error as error:
+                raise StoreUnusable(f"{location.shown_store}: {error}") from None
+        yield found
 
 
 @contextmanager
@@ -29,19 +51,11 @@ def hosted(location: Location) -> Iterator[tuple[IDirectory, tuple[str, ...]]]:
     if not location.store_exists:
         yield NobodyHosted(), ()
         return
-    scheme, _, path = location.store_url.partition(":")
-    with ExitStack() as opened:
-        try:
-            if scheme != SQLITE:
-                raise OtherSchema(scheme)
-            directory = opened.enter_context(glance(path))
-            found: tuple[IDirectory, tuple[str, ...]] = (directory, directory.some_account())
-        except OtherSchema:
-            from .hosted import hosted as hosted_by_store
+    with glanced(location) as directory:
+        if directory is not None:
+            yield directory, directory.some_account()
+            return
+    from .hosted import hosted as hosted_by_store
 
-            found = opened.enter_context(hosted_by_store(location))
-        except (StoreRefused, LibraryTooOld) as error:
-            raise StoreUnusable(str(error)) from None
-        except apsw.Error as error:
-            raise StoreUnusable(f"{location.shown_store}: {error}") from None
+    with hosted_by_store(location) as found:
         yield found

@@ -13,7 +13,7 @@ import click
 
 from .cli_accounts import account
 from .cli_options import CommandGroup, Unusable, config_option, json_option, print_json, print_table
-from .cli_store import open_store
+from .cli_store import open_listings, open_store
 
 if TYPE_CHECKING:
     from mailtraq_py.interfaces.directory import MailboxLists
@@ -76,8 +76,8 @@ def list_remove(address: str, members: tuple[str, ...], config: str | None) -> N
 @config_option
 def list_members(address: str, config: str | None, as_json: bool) -> None:
     """Show who is on LIST, one a line."""
-    with open_store(config) as store:
-        members = store.run(store.administration.members_of(address))
+    with open_listings(config) as store:
+        members = store.run(store.listings.members_of(address))
     if as_json:
         print_json(members)
     else:
@@ -90,8 +90,8 @@ def list_members(address: str, config: str | None, as_json: bool) -> None:
 @config_option
 def list_list(config: str | None, as_json: bool) -> None:
     """Show all lists."""
-    with open_store(config) as store:
-        lists = store.run(store.administration.list_lists())
+    with open_listings(config) as store:
+        lists = store.run(store.listings.list_lists())
     if as_json:
         print_json(
             [

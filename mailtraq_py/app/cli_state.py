@@ -20,7 +20,7 @@ from .cli_options import (
     print_span,
     print_table,
 )
-from .cli_store import open_store
+from .cli_store import open_listings, open_store
 
 # --- recent logins -------------------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ def recent() -> None:
 @config_option
 def recent_list(config: str | None, as_json: bool) -> None:
     """Show who logged in from where, and how long that still counts."""
-    with open_store(config) as store:
+    with open_listings(config) as store:
         clocks = store.location
         now = time.time()
         rows = store.run(store.recent_rows.list_rows(now - max(clocks.access_seconds, clocks.relay_seconds)))
@@ -119,7 +119,7 @@ def queue() -> None:
 @config_option
 def queue_list(limit: int, config: str | None, as_json: bool) -> None:
     """Show what is queued, when it is tried next, and what the other side said last."""
-    with open_store(config) as store:
+    with open_listings(config) as store:
         entries = store.run(store.queue.list_entries(limit))
     now = time.time()
     shown = [

@@ -13,6 +13,10 @@ from .cli_options import Refused, Unusable, find_location
 from .location import POSTGRESQL, SQLITE
 
 if TYPE_CHECKING:
+    from mailtraq_py.store.listings import Listings
+    from mailtraq_py.store.logins import RecentLoginListing, RecentLoginRows
+    from mailtraq_py.store.queue import Queue
+    from mailtraq_py.store.queuelisting import QueueListing
     from mailtraq_py.store.store import Store
 
     from .location import Location
@@ -20,15 +24,16 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class OpenStore:
-    """A store whose coroutines are run one at a time, here and now."""
+class OpenListings:
+    """What is listed of a store; its coroutines are run one at a time, here and now."""
 
-    def __init__(self, location: Location, store: Store) -> None:
+    def __init__(
+        self, location: Location, listings: Listings, queue: QueueListing, recent_rows: RecentLoginListing
+    ) -> None:
         self.location = location
-        self.store = store
-        self.administration = store.administration
-        self.queue = store.queue
-        self.recent_rows = store.recent_rows
+        self.listings = listings
+        self.queue = queue
+        self.recent_rows = recent_rows
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """
@@ -38,15 +43,27 @@ class OpenStore:
             Refused: the store refuses, or cannot just now; the message says why.
         """
         from mailtraq_py.interfaces.failures import TemporaryFailure
-        from mailtraq_py.store import administration
+        from mailtraq_py.store import listings
         from mailtraq_py.store.now import run_now
 
         try:
             return run_now(coroutine)
-        except administration.Refused as error:
+        except listings.Refused as error:
             raise Refused(str(error)) from None
         except TemporaryFailure as failure:
             raise Refused(f"the store cannot do that now: {failure.reason}") from None
+
+
+class OpenStore(OpenListings):
+    """A whole store."""
+
+    queue: Queue
+    recent_rows: RecentLoginRows
+
+    def __init__(self, location: Location, store: Store) -> None:
+        super().__init__(location, store.administration, store.queue, store.recent_rows)
+        self.store = store
+        self.administration = store.administration
 
 
 @contextmanager
@@ -67,6 +84,30 @@ def open_store(config: str | None) -> Iterator[OpenStore]:
             yield OpenStore(location, store)
     except StoreUnusable as error:
         raise Refused(str(error)) from None
+
+
+@contextmanager
+def open_listings(config: str | None) -> Iterator[OpenListings]:
+    """
+    Look into the configuration's store, by a glance where that is enough.
+
+    Raises:
+        Unusable: the configuration does not say where it is.
+        Refused: the store cannot be opened.
+    """
+    from .cli_hosted import glanced
+    from .location import StoreUnusable
+
+    try:
+        location = find_location(config)
+        with glanced(location) as found:
+            if found is not None:
+                yield OpenListings(location, found.listings, found.queue, found.recent_rows)
+                return
+    except StoreUnusable as error:
+        raise Refused(str(error)) from None
+    with open_store(config) as store:
+        yield store
 
 
 def store_file(location: Location, instead: str, must_exist: bool = True) -> Path:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from os import cpu_count
 from typing import Any
 
 from mailtraq_py.interfaces.directory import Account, MailboxLists
-from mailtraq_py.mail.address import Address, fold_domain, parse_address
 from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
 from .hashing import hash_password
-from .lookup import lists_of
-from .resolution import ALIAS_MEMBERS_MAX, CATCH_ALL, account_of
+from .listings import Listings, folded_domain, parsed_address, split_address
+from .listings import NotFound as NotFound
+from .listings import Refused as Refused
+from .resolution import ALIAS_MEMBERS_MAX
 from .sql.accounts import ACCOUNT_COLUMNS, Missing, Taken
 from .sql.rows import Row
 from .workers import Workers
@@ -33,57 +33,11 @@ PASSWORD_MIN_CHARACTERS = 8
 _ACCOUNTS_AT_ONCE = 200
 
 
-class Refused(Exception):
-    """The change was not made; the message is a sentence for the administrator."""
-
-
-class NotFound(Refused):
-    """There is no such domain, account, alias or list."""
-
-
 class AlreadyExists(Refused):
     """The name is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class DomainEntry:
-    """A domain; `alias_of` is "" or the domain it stands for."""
-
-    name: str
-    alias_of: str
-    accounts: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccountEntry:
-    """An account with what it uses; `recoverable_octets` are those of deleted messages, which no quota counts."""
-
-    account: Account
-    cram_md5: bool
-    octets: int
-    messages: int
-    recoverable_octets: int
-
-
-@dataclass(frozen=True, slots=True)
-class AliasEntry:
-    """An alias, "*@domain" for what nobody else takes."""
-
-    address: str
-    targets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ListEntry:
-    """A distribution list; `owner` is "" for the domain's postmaster, `posting` one of POSTING."""
-
-    address: str
-    owner: str
-    posting: str
-    members: int
-
-
-class Administration:
+class Administration(Listings):
     """
     See the file's head. Every method may raise Refused (NotFound, AlreadyExists) and TemporaryFailure.
 
@@ -95,6 +49,7 @@ class Administration:
     """
 
     def __init__(self, database: Database, recent: Database, workers: Workers, clock: Callable[[], float]) -> None:
+        super().__init__(database.read)
         self._database = database
         self._recent = recent
         self._workers = workers
@@ -104,15 +59,12 @@ class Administration:
 
     async def add_domain(self, name: str, alias_of: str | None = None) -> None:
         """Host a domain, or let it stand for another one that is hosted."""
-        await self._change("add_domain", _domain(name), _domain(alias_of) if alias_of else "", self._clock())
+        other = folded_domain(alias_of) if alias_of else ""
+        await self._change("add_domain", folded_domain(name), other, self._clock())
 
     async def delete_domain(self, name: str) -> None:
         """Host a domain no more; it has no accounts left."""
-        await self._change("delete_domain", _domain(name))
-
-    async def list_domains(self) -> list[DomainEntry]:
-        """All, by name."""
-        return [DomainEntry(*row) for row in self._database.read("list_domains")]
+        await self._change("delete_domain", folded_domain(name))
 
     # --- accounts ----------------------------------------------------------------------------------------------
 
@@ -120,7 +72,7 @@ class Administration:
         self, address: str, password: bytes, relay: bool = True, cram_md5: bool = False
     ) -> Account:
         """Add an account with INBOX and the usual mailboxes."""
-        row = await self._workers.run(_account_row, _split(address), password, relay, cram_md5)
+        row = await self._workers.run(_account_row, split_address(address), password, relay, cram_md5)
         await self._change("add_accounts", [row], self._clock())
         return await self.find(address)
 
@@ -134,20 +86,11 @@ class Administration:
         added = 0
         rest = iter(accounts)
         while some := list(islice(rest, _ACCOUNTS_AT_ONCE)):
-            split = [(_split(address), password) for address, password in some]
+            split = [(split_address(address), password) for address, password in some]
             rows = await self._workers.run(_account_rows, split, relay)
             await self._change("add_accounts", rows, self._clock())
             added += len(rows)
         return added
-
-    async def find(self, address: str) -> Account:
-        """An account by its address."""
-        domain, local_part = _split(address)
-        found = self._database.read("find_domain", domain)
-        row = found and self._database.read("find_account", found[0], local_part)
-        if not row:
-            raise NotFound(f"no account {local_part}@{domain}")
-        return account_of(row)
 
     async def set_account(
         self,
@@ -182,7 +125,7 @@ class Administration:
 
     async def set_password(self, address: str, password: bytes, cram_md5: bool | None = None) -> None:
         """Give a new password. Sessions and recent-login grants of the old one end at once."""
-        domain, local_part = _split(address)
+        domain, local_part = split_address(address)
         found = self._database.read("find_domain", domain)
         row = found and self._database.read("find_credentials", found[0], local_part)
         if not row:
@@ -198,42 +141,24 @@ class Administration:
         """
         Delete an account with its mail, for good. Its sessions and grants end at once; the mail is purged after that.
         """
-        account = await self._change("delete_account", *_split(address))
+        account = await self._change("delete_account", *split_address(address))
         await self._recent.run("revoke_logins", None, account, self._clock())
         while await self._database.run("purge_condemned"):
             pass
         await self._database.run("end_purge")
 
-    async def list_accounts(self, domain: str | None = None) -> list[AccountEntry]:
-        """Accounts of one domain or of all, by address; NotFound where the domain is not hosted."""
-        if domain and not self._database.read("find_domain", _domain(domain)):
-            raise NotFound(f"no domain {domain}")
-        rows = self._database.read("list_accounts", _domain(domain) if domain else "")
-        return [
-            AccountEntry(account_of(row), bool(cram_md5), octets, messages, recoverable)
-            for row in rows
-            for cram_md5, octets, messages, recoverable in [row[ACCOUNT_COLUMNS:]]
-        ]
-
     # --- aliases -----------------------------------------------------------------------------------------------
 
     async def add_alias(self, address: str, targets: Sequence[str]) -> None:
         """Add an alias of one or more addresses, here or elsewhere; "*@domain" takes what nobody else does."""
-        parsed = [_address(target) for target in targets]
+        parsed = [parsed_address(target) for target in targets]
         if not parsed:
             raise Refused("an alias needs at least one target")
-        await self._change("add_alias", *_split(address, catch_all=True), [str(target) for target in parsed])
+        await self._change("add_alias", *split_address(address, catch_all=True), [str(target) for target in parsed])
 
     async def delete_alias(self, address: str) -> None:
         """Delete an alias."""
-        await self._change("delete_alias", *_split(address, catch_all=True))
-
-    async def list_aliases(self) -> list[AliasEntry]:
-        """All, by address."""
-        targets: dict[str, list[str]] = {}
-        for address, target in self._database.read("list_aliases"):
-            targets.setdefault(address, []).append(target)
-        return [AliasEntry(address, tuple(listed)) for address, listed in targets.items()]
+        await self._change("delete_alias", *split_address(address, catch_all=True))
 
     # --- distribution lists ------------------------------------------------------------------------------------
 
@@ -247,48 +172,30 @@ class Administration:
         """
         if posting is not None and posting not in POSTING:
             raise Refused(f"{posting!r} is not one of {', '.join(POSTING)}")
-        named = str(_address(owner)) if owner else owner
-        await self._change("write_list", *_split(address), named, posting, self._clock())
+        named = str(parsed_address(owner)) if owner else owner
+        await self._change("write_list", *split_address(address), named, posting, self._clock())
 
     async def add_members(self, address: str, members: Iterable[str]) -> int:
         """Add members to a list; returns how many are new."""
-        parsed = [_address(member) for member in members]
-        own = "@".join(reversed(_split(address)))
+        parsed = [parsed_address(member) for member in members]
+        own = "@".join(reversed(split_address(address)))
         if any(member.key == own for member in parsed):
             raise Refused("a list cannot be a member of itself")
         pairs = [(member.key, str(member)) for member in parsed]
-        added: int = await self._change("add_members", *_split(address), pairs, ALIAS_MEMBERS_MAX)
+        added: int = await self._change("add_members", *split_address(address), pairs, ALIAS_MEMBERS_MAX)
         return added
 
     async def remove_members(self, address: str, members: Iterable[str]) -> int:
         """Take members off a list; returns how many were on it."""
-        keys = [_address(member).key for member in members]
-        removed: int = await self._change("remove_members", *_split(address), keys)
+        keys = [parsed_address(member).key for member in members]
+        removed: int = await self._change("remove_members", *split_address(address), keys)
         return removed
 
     async def delete_list(self, address: str) -> None:
         """Delete a list."""
-        await self._change("delete_list", *_split(address))
-
-    async def list_lists(self) -> list[ListEntry]:
-        """All, by address."""
-        return [ListEntry(*row) for row in self._database.read("list_lists")]
-
-    async def members_of(self, address: str) -> list[str]:
-        """The addresses on a list."""
-        domain, local_part = _split(address)
-        found = self._database.read("find_domain", domain)
-        row = found and self._database.read("find_list", found[0], local_part)
-        if not row:
-            raise NotFound(f"no list {local_part}@{domain}")
-        members: list[str] = self._database.read("list_members", row[0])
-        return members
+        await self._change("delete_list", *split_address(address))
 
     # --- black and white lists of accounts ---------------------------------------------------------------------
-
-    async def mailbox_lists(self, address: str) -> MailboxLists:
-        """The lists of an account."""
-        return lists_of(self._database.read, await self.find(address))
 
     async def set_mailbox_lists(self, address: str, lists: MailboxLists) -> None:
         """Put these lists in place of an account's, in force with the next recipient. Patterns are judged before."""
@@ -298,10 +205,10 @@ class Administration:
         options = None
         if lists != MailboxLists():
             options = (int(lists.black_everyone), int(lists.white_local_domains), lists.black_folder)
-        await self._change("set_account_lists", *_split(address), entries, options)
+        await self._change("set_account_lists", *split_address(address), entries, options)
 
     async def _set(self, address: str, values: list[tuple[str, object]]) -> None:
-        account, revokes = await self._change("set_account", *_split(address), values, self._clock())
+        account, revokes = await self._change("set_account", *split_address(address), values, self._clock())
         if revokes:
             await self._recent.run("revoke_logins", None, account, self._clock())
 
@@ -312,30 +219,6 @@ class Administration:
             raise AlreadyExists(str(error)) from error
         except Missing as error:
             raise NotFound(str(error)) from error
-
-
-def _address(text: str) -> Address:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise Refused(f"{text!r} is no address: {error}") from error
-
-
-def _split(address: str, catch_all: bool = False) -> tuple[str, str]:
-    """(domain, local part) of an address, both folded."""
-    if catch_all and address.startswith(f"{CATCH_ALL}@"):
-        return _domain(address[len(CATCH_ALL) + 1 :]), CATCH_ALL
-    local_part, _, domain = _address(address).key.rpartition("@")
-    if local_part == CATCH_ALL:
-        raise Refused(f"{CATCH_ALL} stands for everybody; no account can have it")
-    return domain, local_part
-
-
-def _domain(name: str) -> str:
-    try:
-        return fold_domain(name)
-    except ValueError as error:
-        raise Refused(f"{name!r} is no domain: {error}") from error
 
 
 def _account_row(split: tuple[str, str], password: bytes, relay: bool, cram_md5: bool) -> Row:

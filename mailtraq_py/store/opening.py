@@ -12,7 +12,7 @@ from typing import Any
 
 from .database import Committed, Database
 from .migrate import StoreRefused, migrate
-from .sqlite import MEMORY, Connections
+from .sqlite import MEMORY, RECENT_FILE, Connections
 from .workers import Workers
 from .writer import Writer
 
@@ -20,7 +20,6 @@ SCHEME = "sqlite:"
 SHARED_SCHEME = "postgresql:"
 MAIN = "main"
 RECENT = "recent"
-RECENT_FILE = "recent.db"
 
 _SYNCHRONOUS = {MAIN: "FULL", RECENT: "NORMAL"}
 

@@ -16,6 +16,8 @@ import apsw
 
 from .disk import Disk
 
+RECENT_FILE = "recent.db"
+"""What lies beside the main database's file."""
 MEMORY = ":memory:"
 
 # Libraries 3.7.0 to 3.51.2 can corrupt a WAL database when two connections write or checkpoint at once.

@@ -15,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailtraq_py.app.cli import main
 
+from .installation import InstallationTestCase
+
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The path of each command and group."""
@@ -53,8 +55,26 @@ class HelpTests(SynchronousTestCase):
             self.assertIn("Usage: ", result.output)
 
 
-class LoadingTests(SynchronousTestCase):
+class LoadingTests(InstallationTestCase):
     """What a call costs before it does anything."""
+
+    def test_lists(self) -> None:
+        """A list of what is in a store that is there opens no more of it than that takes."""
+        self.mailtraq("domain", "add", "here.example")
+        program = "\n".join(
+            [
+                "import sys",
+                "from mailtraq_py.app.cli import main",
+                "for words in sys.argv[2:]:",
+                "    main([*words.split(), '--config', sys.argv[1]], standalone_mode=False)",
+                "print(sorted({'twisted', 'passlib', 'mailtraq_py.store.store'} & sys.modules.keys()))",
+            ]
+        )
+        lists = [f"{what} list" for what in ("domain", "account", "alias", "list", "recent", "queue")]
+        command = [sys.executable, "-c", program, str(self.file), *lists]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertIn("here.example", done.stdout)
+        self.assertEqual(done.stdout.splitlines()[-1], "[]")
 
     def test_commands_that_only_ask(self) -> None:
         """They load neither a reactor nor what hashes passwords, which would take half of half a second."""
