@@ -2,7 +2,8 @@
 The UIDs of a mailbox in a client's order, as runs of neighbours.
 
 A mailbox is a few runs of consecutive UIDs with gaps where messages were expunged, so the map of an idle connection
-is as small as its number of gaps, whatever the number of messages: eight octets a run.
+is as small as its number of gaps, whatever the number of messages: eight octets a run. A map never changes, and
+`shared` lets all connections that see the same have one: those that hear the same news share their next map again.
 
 RFC 3501 2.3.1
 """
@@ -12,14 +13,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from weakref import WeakValueDictionary
 
 from mailtraq_py.mail.uidset import Range, UIDSet
+
+SHARED_RUNS = 64
+"""A map of fewer runs is smaller than what it takes to find another that is the same."""
 
 
 class UIDMap:
     """Places (from 0) to UIDs and back. Build it with `from_uids`."""
 
-    __slots__ = ("_lows", "_places", "count")
+    __slots__ = ("__weakref__", "_lows", "_places", "count")
 
     def __init__(self) -> None:
         # Run k has its first UID in _lows[k], and that UID's place in _places[k].
@@ -83,14 +88,29 @@ class UIDMap:
                 found.append((first + 1, end))
         return found
 
-    def extend(self, uids: Iterable[int]) -> None:
-        """Add UIDs in rising order, all above `last`."""
+    def extended(self, uids: Iterable[int]) -> UIDMap:
+        """A map of these UIDs too, which rise and are all above `last`."""
+        result = UIDMap()
+        result._lows, result._places, result.count = self._lows[:], self._places[:], self.count
         for uid in uids:
-            self._add(uid, 1)
+            result._add(uid, 1)
+        return result
 
     def without(self, uids: UIDSet) -> UIDMap:
         """A map of what is left."""
         return self.from_uids(UIDSet(tuple(self.ranges())).difference(uids))
+
+    def shared(self) -> UIDMap:
+        """This map, or one that is the same and that somebody has already."""
+        if len(self._lows) < SHARED_RUNS:
+            return self
+        # Two that differ may have one key: then the older one is shared no further.
+        key = (self.count, self.last, len(self._lows), self._lows[0])
+        known = _SHARED.get(key)
+        if known is not None and known._lows == self._lows and known._places == self._places:
+            return known
+        _SHARED[key] = self
+        return self
 
     def _end(self, run: int) -> int:
         return self._places[run + 1] if run + 1 < len(self._places) else self.count
@@ -100,3 +120,7 @@ class UIDMap:
             self._lows.append(low)
             self._places.append(self.count)
         self.count += count
+
+
+_SHARED: WeakValueDictionary[tuple[int, int, int, int], UIDMap] = WeakValueDictionary()
+"""Maps that connections have, by their count, last UID, number of runs and first UID."""

@@ -38,7 +38,7 @@ class View:
     __slots__ = ("_changed", "_gone", "_heard", "_map", "_new", "_told", "first_recent", "mod_seq")
 
     def __init__(self, uids: UIDSet, mod_seq: int, first_recent: int) -> None:
-        self._map = UIDMap.from_uids(uids)
+        self._map = UIDMap.from_uids(uids).shared()
         self.mod_seq = self._heard = mod_seq
         self.first_recent = first_recent
         self._new: list[int] = []
@@ -228,7 +228,7 @@ class View:
                 responses.flag_updates(self.numbered(changed), self.first_recent, with_uid, with_mod_seq)
             )
         if self._new:
-            self._map.extend(self._new)
+            self._map = self._map.extended(self._new).shared()
             self._new = []
             pieces.append(responses.exists(self._map.count) + responses.recent(self.recent_count))
         return b"".join(pieces)
@@ -238,7 +238,7 @@ class View:
         numbers: list[int] = []
         for low, high in self._map.number_ranges(self._gone):
             numbers += [low - len(numbers)] * (high - low + 1)
-        self._map = self._map.without(self._gone)
+        self._map = self._map.without(self._gone).shared()
         self._gone = EMPTY
         return numbers
 

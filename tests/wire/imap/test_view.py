@@ -13,7 +13,7 @@ from mailtraq_py.mail.uidset import EMPTY, UIDSet
 from mailtraq_py.wire.imap import responses
 from mailtraq_py.wire.imap.sequence import parse_sequence_set
 from mailtraq_py.wire.imap.tokens import BadCommand
-from mailtraq_py.wire.imap.uidmap import UIDMap
+from mailtraq_py.wire.imap.uidmap import SHARED_RUNS, UIDMap
 from mailtraq_py.wire.imap.view import View
 
 UIDS = st.sets(st.integers(1, 60), max_size=40).map(sorted)
@@ -55,6 +55,27 @@ class UIDMapTests(SynchronousTestCase):
         """A mailbox of 100,000 is one run."""
         places = UIDMap.from_uids(UIDSet(((5, 100_004),)))
         self.assertEqual(list(places.ranges()), [(5, 100_004)])
+
+    @given(UIDS, st.sets(st.integers(61, 90)).map(sorted))
+    def test_new_ones(self, uids: list[int], new: list[int]) -> None:
+        """They come behind the others, in another map."""
+        before = UIDMap.from_uids(UIDSet.from_numbers(uids))
+        after = before.extended(new)
+        self.assertEqual([after.uid_at(place) for place in range(after.count)], [*uids, *new])
+        self.assertEqual([before.uid_at(place) for place in range(before.count)], uids)
+
+    def test_shared(self) -> None:
+        """Those who see the same have one map while they see the same, and a change of one is none of another."""
+        scattered = UIDSet.from_numbers(range(1, 4 * SHARED_RUNS, 2))
+        first, second = (UIDMap.from_uids(scattered).shared() for _ in range(2))
+        self.assertIs(first, second)
+        for change in (lambda uids: uids.extended([1000, 1001]), lambda uids: uids.without(UIDSet(((3, 7),)))):
+            ahead = change(first).shared()
+            self.assertEqual(list(second.ranges()), list(scattered.ranges))
+            self.assertIs(change(second).shared(), ahead)
+        other = UIDMap.from_uids(scattered.difference(UIDSet(((5, 5),)))).shared()
+        also = UIDMap.from_uids(scattered.difference(UIDSet(((7, 7),)))).shared()
+        self.assertNotEqual(list(other.ranges()), list(also.ranges()))
 
 
 class RunTests(SynchronousTestCase):
