@@ -24,6 +24,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -149,9 +150,13 @@ def serve(control: socket.socket) -> None:
             number, process = children.pop(child)
             _, status = os.waitpid(process, 0)
             os.close(child)
-            control.send(_encode(End(number, os.waitstatus_to_exitcode(status))))
+            with suppress(ConnectionError):  # whoever is gone is not told; the next look at the socket says so
+                control.send(_encode(End(number, os.waitstatus_to_exitcode(status))))
         if control.fileno() in readable:
-            octets, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_MAX_OCTETS, _DESCRIPTORS_MAX)
+            try:
+                octets, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_MAX_OCTETS, _DESCRIPTORS_MAX)
+            except ConnectionError:  # the supervisor was killed with something of ours unread
+                return
             if not octets:
                 return
             request = _forkings.decode(octets)
