@@ -45,6 +45,7 @@ C
 C
 }
 start() {
+  need_free_ports "$smtp" "$imap" "$pop3"
   ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
   in_group "$name" "$bin/twistd" --pidfile "$d/twistd.pid" --logfile "$d/log" mailtraq --config "$d/mailtraq.toml"
   wait_port "$smtp" "$imap" "$pop3"
