@@ -25,6 +25,7 @@ from .test_main_job import send
 ALICE, BOB = "alice@example.test", "bob@example.test"
 FRIEND = "friend@elsewhere.example"
 CONNECTIONS = 5
+MESSAGES = 2000  # more than come in while three processes are killed and replaced
 
 
 def is_alive(process: int) -> bool:
@@ -226,7 +227,7 @@ class Deaths(Workers):
     def test_of_workers_and_writer(self) -> None:
         """The others go on, the dead are replaced, the clients' work comes to its end, nothing acknowledged is lost."""
         acknowledged: list[int] = []
-        senders = self.sending(acknowledged, range(600))
+        senders = self.sending(acknowledged, range(MESSAGES))
         for name in ("worker 1", "worker 2", "writer"):
             before, begun = len(acknowledged), self.processes()
             wait_for(lambda: len(acknowledged) > before + 40, "mail to flow")  # noqa: B023
@@ -237,7 +238,7 @@ class Deaths(Workers):
             self.assertEqual({one: self.processes()[one] for one in alive}, {one: begun[one] for one in alive})
         for sender in senders:
             sender.join(60)
-        self.assertEqual(len(acknowledged), 600)
+        self.assertEqual(len(acknowledged), MESSAGES)
         self.assert_stored(acknowledged)
         ends = [(line["process"], line["status"]) for line in self.lines("process-ended")]
         self.assertEqual(ends[:3], [("worker 1", -9), ("worker 2", -9), ("writer", -9)])
@@ -246,7 +247,7 @@ class Deaths(Workers):
     def test_of_the_supervisor(self) -> None:
         """All end at once, and a new server serves on the same sockets and store; so after an orderly stop."""
         acknowledged: list[int] = []
-        arguments = [(self.server.mx, [number], acknowledged, BOB) for number in range(900, 905)]
+        arguments = [(self.server.mx, [number], acknowledged, BOB) for number in range(MESSAGES, MESSAGES + 5)]
         senders = [threading.Thread(target=send, args=each) for each in arguments]
         session = imaplib.IMAP4("127.0.0.1", self.server.imap)
         for sender in senders:
