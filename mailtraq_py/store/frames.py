@@ -32,6 +32,7 @@ from mailtraq_py.interfaces.failures import (
 
 from .operations import WRITES
 from .sql.accounts import Missing, Taken
+from .sql.notices import PrintedChange
 from .sql.rows import Written
 from .writer import Outcome
 from .writermetrics import WriterMetrics
@@ -100,7 +101,7 @@ class Report(NamedTuple):
     database: str
     is_healthy: bool
     metrics: WriterMetrics
-    changes: Sequence[tuple[str, int, float]] = ()
+    changes: Sequence[PrintedChange] = ()
     purged: Sequence[int] = ()
     answers: Sequence[Answer] = ()
 

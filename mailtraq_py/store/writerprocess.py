@@ -54,7 +54,7 @@ from .frames import (
 from .immediate import ImmediateDatabase
 from .opening import MAIN, connect, database_paths, open_writer
 from .spool import SpoolFolder
-from .sql.notices import print_change
+from .sql.notices import PrintedChange, print_change
 from .sql.rows import Written
 from .sqlite import Connections
 from .workers import AtOnce
@@ -113,7 +113,6 @@ class _Worker:
     def __init__(self, connection: socket.socket) -> None:
         prepare_socket(connection)
         self.socket = connection
-        self.last_told = 0.0
         self._incoming = Incoming()
         self._unread = bytearray()
 
@@ -160,17 +159,15 @@ class _Operation:
         return id(self.worker), self.name
 
 
-PrintedChange = tuple[str, int, float]
-
-
 @dataclass(slots=True)
 class _Desk:
-    """A database, what waits for it, and changes that workers have not been told of yet."""
+    """A database, what waits for it, when workers were told of it last, and changes they have not been told of yet."""
 
     kind: str
     connections: Connections
     writer: Writer
     backlog: Backlog[_Operation] = field(default_factory=Backlog)
+    last_told: dict[_Worker, float] = field(default_factory=dict)
     news: dict[_Worker, list[PrintedChange]] = field(default_factory=dict)
 
 
@@ -269,6 +266,7 @@ class WriterProcess:
             for desk in self._desks.values():
                 desk.backlog.withdraw(lambda operation: operation.worker is worker)
                 desk.news.pop(worker, None)
+                desk.last_told.pop(worker, None)
 
     def _hear(self, worker: _Worker, request: Request, octets: int) -> None:
         desk, number = self._desks[request.database], request.number
@@ -318,19 +316,19 @@ class WriterProcess:
 
     def _seconds_to_news(self) -> float | None:
         """Until somebody is to be told of changes; None where nobody is."""
-        last_told = [worker.last_told for desk in self._desks.values() for worker in desk.news]
+        last_told = [desk.last_told[worker] for desk in self._desks.values() for worker in desk.news]
         return max(0.0, min(last_told) + NEWS_SECONDS - time.monotonic()) if last_told else None
 
     def _tell_news(self) -> None:
         due = time.monotonic() - NEWS_SECONDS
         for desk in self._desks.values():
-            for worker in [worker for worker in desk.news if worker.last_told <= due]:
+            for worker in [worker for worker in desk.news if desk.last_told[worker] <= due]:
                 self._tell(worker, desk)
 
     def _tell(
         self, worker: _Worker, desk: _Desk, purged: Sequence[int] = (), answers: Sequence[Answer] = ()
     ) -> None:
-        worker.last_told = time.monotonic()
+        desk.last_told[worker] = time.monotonic()
         changes = desk.news.pop(worker, ())
         report = Report(desk.kind, desk.writer.is_healthy, desk.writer.metrics, changes, purged, answers)
         try:

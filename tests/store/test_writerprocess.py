@@ -273,9 +273,9 @@ class _Peer:
         self._incoming = Incoming()
         send_worker(control, theirs)
 
-    def call(self, number: int, name: str, *arguments: object) -> None:
+    def call(self, number: int, name: str, *arguments: object, database: str = "main") -> None:
         """Ask the writer."""
-        self.socket.sendall(encode_call(number, "main", name, arguments))
+        self.socket.sendall(encode_call(number, database, name, arguments))
 
     def heard(self) -> list[Report]:
         """What the writer said."""
@@ -378,6 +378,22 @@ class TurnTests(SynchronousTestCase):
         self.process.turn(waits=True)
         (report,) = self.two.heard()
         self.assertEqual([parse_change(*change) for change in report.changes], changes[1:])
+
+    def test_news_beside_answers(self) -> None:
+        """Who is answered all the time about recent logins hears of mailboxes no later for that."""
+        WRITES["change"] = lambda _cursor: Written(None, (MailboxChanged(1, 1),))
+        self.addCleanup(WRITES.pop, "change")
+        for number in range(2):
+            self.one.call(number, "change")
+            self.process.turn()
+        self.two.heard()
+        changes: list[Any] = []
+        for number in range(4):
+            self.now += NEWS_SECONDS / 2
+            self.two.call(number, "fast", database="recent")
+            self.process.turn()
+            changes += [change for report in self.two.heard() for change in report.changes]
+        self.assertEqual(len(changes), 2)
 
     def test_a_dead_workers_calls(self) -> None:
         """What a worker that died was waiting for is not begun any more."""

@@ -20,6 +20,9 @@ from .rows import Cursor, Written, every, insert, one
 
 _KEPT_SECONDS = 600
 
+PrintedChange = tuple[str, int, float]
+"""Kind, subject and value of a change."""
+
 
 def add_notices(cursor: Cursor, origin: str, now: float, changes: Iterable[Change]) -> None:
     """Write changes in the transaction that makes them; what is minutes old goes."""
@@ -52,7 +55,7 @@ def notices_after(cursor: Cursor, number: int, origin: str) -> tuple[int, list[C
     return rows[-1][0], [parse_change(kind, subject, value) for _, by, kind, subject, value in rows if by != origin]
 
 
-def print_change(change: Change) -> tuple[str, int, float]:
+def print_change(change: Change) -> PrintedChange:
     """A change as plain values: kind, subject, value."""
     match change:
         case MailboxChanged(mailbox_id, mod_seq):
