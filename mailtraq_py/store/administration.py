@@ -18,9 +18,7 @@ from mailtraq_py.mail.md5 import md5_block_states
 
 from .database import Database
 from .hashing import hash_password
-from .listings import Listings, folded_domain, parsed_address, split_address
-from .listings import NotFound as NotFound
-from .listings import Refused as Refused
+from .listings import Listings, NotFound, Refused, folded_domain, parsed_address, split_address
 from .resolution import ALIAS_MEMBERS_MAX
 from .sql.accounts import ACCOUNT_COLUMNS, Missing, Taken
 from .sql.rows import Row

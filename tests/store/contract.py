@@ -49,7 +49,8 @@ from mailtraq_py.mail.search import (
 )
 from mailtraq_py.mail.uidset import UIDSet
 from mailtraq_py.store import mailboxes
-from mailtraq_py.store.administration import AlreadyExists, NotFound, Refused
+from mailtraq_py.store.administration import AlreadyExists
+from mailtraq_py.store.listings import NotFound, Refused
 from mailtraq_py.store.mailboxes import Mailbox, Mailboxes
 from mailtraq_py.store.spool import INLINE_MAX_OCTETS
 from mailtraq_py.store.store import Store

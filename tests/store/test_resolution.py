@@ -11,10 +11,11 @@ from mailtraq_py.mail.addresspattern import Rewriting, parse_rewriting
 from mailtraq_py.mail.aliasfile import parse_aliases
 from mailtraq_py.mail.domaintable import DomainTable
 from mailtraq_py.mail.envelope import ForwardPath
-from mailtraq_py.store.administration import AlreadyExists, NotFound, Refused
+from mailtraq_py.store.administration import AlreadyExists
 from mailtraq_py.store.directory import Directory
 from mailtraq_py.store.heap import QuietHeap
 from mailtraq_py.store.immediate import run_now
+from mailtraq_py.store.listings import NotFound, Refused
 from mailtraq_py.store.passwords import Passwords
 from mailtraq_py.store.store import Store
 from mailtraq_py.store.workers import AtOnce
